@@ -1,0 +1,1 @@
+"""Embeddings of a graph snapshot: graph, language and pictures, and their fusion."""

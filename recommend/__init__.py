@@ -1,0 +1,1 @@
+"""Candidates, ranker, evaluation and export of recommendations."""
