@@ -1,0 +1,323 @@
+"""A local Neo4j, started and stopped without Docker or root: one home folder per server.
+
+The home holds the configuration, the data, the logs, the chosen ports and the password. The server is a
+process of its own that outlives the command that started it; whether it runs is read from the process
+table (its command line names the home), so a stale or foreign pid is never signalled.
+"""
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import neo4j
+import psutil
+from neo4j.exceptions import AuthError, DriverError, Neo4jError
+
+from kg.errors import MachineError, StoreError
+from kg.jars import Jars, infra_path
+from kg.java import Java
+from kg.lock import held
+
+MAIN = "org.neo4j.server.CommunityEntryPoint"
+ADMIN = "org.neo4j.server.startup.Neo4jAdminCommand"
+DEFAULT_PORTS = (7687, 7474)
+# What Neo4j's own neo4j.conf adds to the command line and a small server profits from.
+JVM_OPTIONS = (
+    "-XX:+UseG1GC",
+    "-XX:+ExitOnOutOfMemoryError",
+    "-Dio.netty.tryReflectionSetAccessible=true",
+    "-Dlog4j2.disable.jmx=true",
+    *(f"--add-opens=java.base/{name}=ALL-UNNAMED" for name in ("java.nio", "java.io", "sun.nio.ch")),
+)
+
+
+@dataclass(frozen=True)
+class Connection:
+    """How a Neo4j is reached."""
+
+    uri: str
+    user: str
+    password: str = field(repr=False)
+    database: str = "neo4j"
+
+
+@dataclass(frozen=True)
+class ServerStatus:
+    """What is known of a local server without asking it anything."""
+
+    running: bool
+    home: Path
+    pid: int | None = None
+    uri: str | None = None
+    """The Bolt address of a running server."""
+    http: str | None = None
+    """The address of its browser."""
+    since: datetime | None = None
+
+
+class LocalServer:
+    """The Neo4j of one home folder; nothing happens until `start`."""
+
+    def __init__(
+        self,
+        home: Path,
+        jars: Jars,
+        java: Java,
+        java_options: str = "",
+        page_cache: str = "256m",
+        heap: str = "1g",
+    ) -> None:
+        """`page_cache` and `heap` are sizes as Java writes them; together they are most of what the server takes."""
+        self.home = home.resolve()
+        self._lib = jars.neo4j_lib
+        self._java = java
+        self._java_options = java_options
+        self._page_cache = page_cache
+        self._heap = heap
+
+    @property
+    def log_file(self) -> Path:
+        """What the running server, or the last one, wrote."""
+        return self.home / "logs" / "console.log"
+
+    def connection(self) -> Connection:
+        """How this server is reached once it runs; `StoreError` if it was never started."""
+        try:
+            password = (self.home / "password").read_text().strip()
+            return Connection(f"bolt://127.0.0.1:{self._ports()[0]}", "neo4j", password)
+        except FileNotFoundError as error:
+            raise StoreError(f"no Neo4j was ever started in {self.home}: run `crossgraph neo4j start`") from error
+
+    def start(
+        self, bolt_port: int | None = None, http_port: int | None = None, timeout: float = 90
+    ) -> Connection:
+        """Start the server unless it runs, wait until it answers a query, and say how to reach it.
+
+        A port that is not given is the one used before, else Neo4j's usual one, else any that is free.
+        """
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        busy = f"another process is starting or stopping the Neo4j in {self.home}"
+        with held(self.home / "start.lock", wait=timeout, busy=busy):
+            if process := self._process():
+                self._refuse_other_ports(bolt_port, http_port)
+            else:
+                self._choose_ports(bolt_port, http_port)
+                self._prepare()
+                process = self._launch()
+            return self._wait(process, timeout)
+
+    def stop(self, timeout: float = 60) -> bool:
+        """Stop the server, by force after `timeout` seconds; false when it was not running."""
+        if not self.home.is_dir():
+            return False
+        busy = f"another process is starting or stopping the Neo4j in {self.home}"
+        with held(self.home / "start.lock", wait=timeout, busy=busy):
+            return self._end(timeout)
+
+    def status(self) -> ServerStatus:
+        """Whether the server runs, where and since when."""
+        process = self._process()
+        if process is None:
+            return ServerStatus(False, self.home)
+        bolt, http = self._ports()
+        since = datetime.fromtimestamp(process.create_time(), UTC)
+        return ServerStatus(
+            True, self.home, process.pid, f"bolt://127.0.0.1:{bolt}", f"http://127.0.0.1:{http}", since
+        )
+
+    def admin(self, *args: str) -> str:
+        """Run `neo4j-admin ARGS` on this home and return what it printed; `StoreError` where it fails."""
+        environment = os.environ | {"NEO4J_HOME": str(self.home), "NEO4J_CONF": str(self.home / "conf")}
+        command = self._java.command("-cp", f"{self._lib}/*", ADMIN, *args, java_options=self._java_options)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            output = done.stdout + done.stderr
+            log_file = self.home / "logs" / "admin.log"
+            log_file.write_text(output)
+            raise StoreError(f"neo4j-admin {' '.join(args[:2])} failed: {last_complaint(output)}; see {log_file}")
+        return done.stdout
+
+    def _ports(self) -> tuple[int, int]:
+        saved = json.loads((self.home / "ports.json").read_text())
+        return saved["bolt"], saved["http"]
+
+    def _refuse_other_ports(self, bolt_port: int | None, http_port: int | None) -> None:
+        for wanted, used in zip((bolt_port, http_port), self._ports(), strict=True):
+            if wanted not in (None, used):
+                raise MachineError(
+                    f"the Neo4j in {self.home} already runs on port {used}, not {wanted}: stop it first"
+                )
+
+    def _choose_ports(self, bolt_port: int | None, http_port: int | None) -> None:
+        try:
+            before = self._ports()
+        except (FileNotFoundError, ValueError, KeyError):
+            before = DEFAULT_PORTS
+        bolt = bolt_port or free_port(before[0], DEFAULT_PORTS[0])
+        http = http_port or free_port(before[1], DEFAULT_PORTS[1])
+        for port in (bolt, http):
+            if not is_free(port):
+                raise MachineError(f"port {port} is in use: name another one, or none to have one chosen")
+        _write(self.home / "ports.json", json.dumps({"bolt": bolt, "http": http}))
+
+    def _prepare(self) -> None:
+        """Write the configuration and, before the very first start, set a password of our own making."""
+        for name in ("conf", "logs", "run", "import", "plugins"):
+            (self.home / name).mkdir(exist_ok=True)
+        bolt, http = self._ports()
+        template = (infra_path() / "neo4j" / "neo4j.conf").read_text()
+        _write(
+            self.home / "conf" / "neo4j.conf",
+            template.format(
+                home=self.home,
+                lib=self._lib,
+                bolt_port=bolt,
+                http_port=http,
+                heap=self._heap,
+                page_cache=self._page_cache,
+            ),
+        )
+        if (self.home / "data" / "databases").exists():
+            return
+        if not (self.home / "password").exists():
+            _write(self.home / "password", secrets.token_hex(16))
+        # From the file: on the command line other users of the machine could read it.
+        self.admin("dbms", "set-initial-password", f"@{self.home / 'password'}")
+
+    def _launch(self) -> psutil.Process:
+        """Start the server in a session of its own, so that Ctrl-C and the end of this process spare it."""
+        main = [MAIN, f"--home-dir={self.home}", f"--config-dir={self.home / 'conf'}", "--console-mode"]
+        memory = [f"-Xms{self._heap}", f"-Xmx{self._heap}"]
+        classes = ["-cp", f"{self.home / 'plugins'}/*:{self._lib}/*"]
+        command = self._java.command(
+            *classes, "-Dfile.encoding=UTF-8", *JVM_OPTIONS, *memory, *main, java_options=self._java_options
+        )
+        write = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        pid = os.posix_spawn(
+            command[0],
+            command,
+            os.environ | {"NEO4J_HOME": str(self.home), "NEO4J_CONF": str(self.home / "conf")},
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, str(self.log_file), write, 0o600),
+                (os.POSIX_SPAWN_DUP2, 1, 2),
+            ],
+            setsid=True,
+        )
+        _write(self.home / "server.pid", str(pid))
+        return psutil.Process(pid)
+
+    def _wait(self, process: psutil.Process, timeout: float) -> Connection:
+        connection = self.connection()
+        until = time.monotonic() + timeout
+        while time.monotonic() < until:
+            if not self._is_ours(process):
+                complaint = last_complaint(self.log_file.read_text(errors="replace"))
+                raise MachineError(f"Neo4j ended while starting: {complaint}; see {self.log_file}")
+            if answers(connection):
+                return connection
+            time.sleep(0.25)
+        self._end(10)
+        raise MachineError(f"Neo4j gave no answer within {timeout:.0f} s and was stopped; see {self.log_file}")
+
+    def _process(self) -> psutil.Process | None:
+        """The running server of this home: by its pid file, else (a start was killed) by looking for it."""
+        try:
+            noted = psutil.Process(int((self.home / "server.pid").read_text()))
+            if self._is_ours(noted):
+                return noted
+        except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
+            pass
+        return next((process for process in psutil.process_iter() if self._is_ours(process)), None)
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        try:
+            command = process.cmdline()
+        except psutil.Error:
+            return False
+        return MAIN in command and f"--home-dir={self.home}" in command
+
+    def _end(self, timeout: float) -> bool:
+        process = self._process()
+        if process is None:
+            return False
+        # psutil signals nothing if the pid went to another process in between.
+        process.terminate()
+        if not self._gone(process, timeout):
+            process.kill()
+            self._gone(process, timeout)
+        (self.home / "server.pid").unlink(missing_ok=True)
+        return True
+
+    def _gone(self, process: psutil.Process, timeout: float) -> bool:
+        until = time.monotonic() + timeout
+        while self._is_ours(process):
+            if time.monotonic() >= until:
+                return False
+            time.sleep(0.1)
+        try:
+            os.waitpid(process.pid, os.WNOHANG)
+        except ChildProcessError:
+            pass  # Another process started it; that one's, or init's, to reap.
+        return True
+
+
+def answers(connection: Connection) -> bool:
+    """Whether Neo4j answers a query now; `StoreError` where it answers but refuses the password."""
+    auth = (connection.user, connection.password)
+    try:
+        with (
+            neo4j.GraphDatabase.driver(connection.uri, auth=auth, connection_timeout=5) as driver,
+            driver.session(database=connection.database) as session,
+        ):
+            return session.run("RETURN 1").single() is not None
+    except AuthError as error:
+        raise StoreError(
+            f"Neo4j at {connection.uri} refuses user {connection.user}: check the password"
+        ) from error
+    except (DriverError, Neo4jError, OSError):
+        return False
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on this port of the loopback address."""
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port(*preferred: int) -> int:
+    """The first of `preferred` that is free, else any free port."""
+    for port in preferred:
+        if is_free(port):
+            return port
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def last_complaint(output: str) -> str:
+    """The line of a Java program's output that says most: the last cause, else error, else line."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    for mark in ("Caused by:", "ERROR", "Exception"):
+        if found := [line for line in lines if mark in line]:
+            return found[-1][:300]
+    return lines[-1][:300] if lines else "it printed nothing"
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace a file of ours in one step; only the user may read it, passwords are among them."""
+    partial = path.with_name(f".{path.name}.partial")
+    with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+    partial.replace(path)
