@@ -90,7 +90,7 @@ def probe(path: Path, *, packaged: bool = False) -> Java | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    found = dict(re.findall(r"^\s+(java\.(?:version|home)) = (.+)$", answer.stderr, flags=re.M))
+    found = dict(re.findall(r"^\s+(java\.(?:version|home)) = (.+)$", answer.stderr, flags=re.MULTILINE))
     if len(found) < 2:
         return None
     return Java(path, found["java.version"], packaged, Path(found["java.home"]))
