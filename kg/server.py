@@ -5,6 +5,7 @@ process of its own that outlives the command that started it; whether it runs is
 table (its command line names the home), so a stale or foreign pid is never signalled.
 """
 
+import contextlib
 import json
 import os
 import secrets
@@ -94,9 +95,7 @@ class LocalServer:
         except FileNotFoundError as error:
             raise StoreError(f"no Neo4j was ever started in {self.home}: run `crossgraph neo4j start`") from error
 
-    def start(
-        self, bolt_port: int | None = None, http_port: int | None = None, timeout: float = 90
-    ) -> Connection:
+    def start(self, bolt_port: int | None = None, http_port: int | None = None, timeout: float = 90) -> Connection:
         """Start the server unless it runs, wait until it answers a query, and say how to reach it.
 
         A port that is not given is the one used before, else Neo4j's usual one, else any that is free.
@@ -127,9 +126,7 @@ class LocalServer:
             return ServerStatus(False, self.home)
         bolt, http = self._ports()
         since = datetime.fromtimestamp(process.create_time(), UTC)
-        return ServerStatus(
-            True, self.home, process.pid, f"bolt://127.0.0.1:{bolt}", f"http://127.0.0.1:{http}", since
-        )
+        return ServerStatus(True, self.home, process.pid, f"bolt://127.0.0.1:{bolt}", f"http://127.0.0.1:{http}", since)
 
     def admin(self, *args: str) -> str:
         """Run `neo4j-admin ARGS` on this home and return what it printed; `StoreError` where it fails."""
@@ -150,9 +147,7 @@ class LocalServer:
     def _refuse_other_ports(self, bolt_port: int | None, http_port: int | None) -> None:
         for wanted, used in zip((bolt_port, http_port), self._ports(), strict=True):
             if wanted not in (None, used):
-                raise MachineError(
-                    f"the Neo4j in {self.home} already runs on port {used}, not {wanted}: stop it first"
-                )
+                raise MachineError(f"the Neo4j in {self.home} already runs on port {used}, not {wanted}: stop it first")
 
     def _choose_ports(self, bolt_port: int | None, http_port: int | None) -> None:
         try:
@@ -261,10 +256,8 @@ class LocalServer:
             if time.monotonic() >= until:
                 return False
             time.sleep(0.1)
-        try:
+        with contextlib.suppress(ChildProcessError):  # raised where another process started it
             os.waitpid(process.pid, os.WNOHANG)
-        except ChildProcessError:
-            pass  # Another process started it; that one's, or init's, to reap.
         return True
 
 
@@ -278,9 +271,7 @@ def answers(connection: Connection) -> bool:
         ):
             return session.run("RETURN 1").single() is not None
     except AuthError as error:
-        raise StoreError(
-            f"Neo4j at {connection.uri} refuses user {connection.user}: check the password"
-        ) from error
+        raise StoreError(f"Neo4j at {connection.uri} refuses user {connection.user}: check the password") from error
     except (DriverError, Neo4jError, OSError):
         return False
 
