@@ -1,19 +1,15 @@
 """A local Neo4j, started and stopped without Docker or root: one home folder per server.
 
 The home holds the configuration, the data, the logs, the chosen ports and the password. The server is a
-process of its own that outlives the command that started it; whether it runs is read from the process
-table (its command line names the home), so a stale or foreign pid is never signalled.
+process of its own that outlives the command that started it.
 """
 
 import contextlib
 import json
 import os
 import secrets
-import socket
 import subprocess
 import time
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 import neo4j
@@ -24,8 +20,19 @@ from kg.errors import MachineError, StoreError
 from kg.jars import Jars, infra_path
 from kg.java import Java
 from kg.lock import held
+from kg.server_home import (
+    MAIN,
+    Connection,
+    ServerStatus,
+    find_process,
+    free_port,
+    is_free,
+    read_ports,
+    saved_connection,
+    server_status,
+    serves,
+)
 
-MAIN = "org.neo4j.server.CommunityEntryPoint"
 ADMIN = "org.neo4j.server.startup.Neo4jAdminCommand"
 DEFAULT_PORTS = (7687, 7474)
 # What Neo4j's own neo4j.conf adds to the command line and a small server profits from.
@@ -36,30 +43,6 @@ JVM_OPTIONS = (
     "-Dlog4j2.disable.jmx=true",
     *(f"--add-opens=java.base/{name}=ALL-UNNAMED" for name in ("java.nio", "java.io", "sun.nio.ch")),
 )
-
-
-@dataclass(frozen=True)
-class Connection:
-    """How a Neo4j is reached."""
-
-    uri: str
-    user: str
-    password: str = field(repr=False)
-    database: str = "neo4j"
-
-
-@dataclass(frozen=True)
-class ServerStatus:
-    """What is known of a local server without asking it anything."""
-
-    running: bool
-    home: Path
-    pid: int | None = None
-    uri: str | None = None
-    """The Bolt address of a running server."""
-    http: str | None = None
-    """The address of its browser."""
-    since: datetime | None = None
 
 
 class LocalServer:
@@ -89,27 +72,29 @@ class LocalServer:
 
     def connection(self) -> Connection:
         """How this server is reached once it runs; `StoreError` if it was never started."""
-        try:
-            password = (self.home / "password").read_text().strip()
-            return Connection(f"bolt://127.0.0.1:{self._ports()[0]}", "neo4j", password)
-        except FileNotFoundError as error:
-            raise StoreError(f"no Neo4j was ever started in {self.home}: run `crossgraph neo4j start`") from error
+        return saved_connection(self.home)
 
-    def start(self, bolt_port: int | None = None, http_port: int | None = None, timeout: float = 90) -> Connection:
+    def start(self, bolt_port: int | None = None, http_port: int | None = None, timeout: float = 180) -> Connection:
         """Start the server unless it runs, wait until it answers a query, and say how to reach it.
 
         A port that is not given is the one used before, else Neo4j's usual one, else any that is free.
+        On idle cores a start takes 6 to 10 seconds; `timeout` leaves room for a machine that is busy.
         """
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         busy = f"another process is starting or stopping the Neo4j in {self.home}"
         with held(self.home / "start.lock", wait=timeout, busy=busy):
-            if process := self._process():
+            if find_process(self.home):
                 self._refuse_other_ports(bolt_port, http_port)
-            else:
-                self._choose_ports(bolt_port, http_port)
-                self._prepare()
-                process = self._launch()
-            return self._wait(process, timeout)
+                return self._wait(timeout)
+            self._choose_ports(bolt_port, http_port)
+            try:
+                return self._launch_and_wait(timeout)
+            except MachineError:
+                if all(map(is_free, read_ports(self.home))):
+                    raise
+            # Another server took a port between our look and Neo4j's: once more, on others.
+            self._choose_ports(bolt_port, http_port)
+            return self._launch_and_wait(timeout)
 
     def stop(self, timeout: float = 60) -> bool:
         """Stop the server, by force after `timeout` seconds; false when it was not running."""
@@ -121,12 +106,7 @@ class LocalServer:
 
     def status(self) -> ServerStatus:
         """Whether the server runs, where and since when."""
-        process = self._process()
-        if process is None:
-            return ServerStatus(False, self.home)
-        bolt, http = self._ports()
-        since = datetime.fromtimestamp(process.create_time(), UTC)
-        return ServerStatus(True, self.home, process.pid, f"bolt://127.0.0.1:{bolt}", f"http://127.0.0.1:{http}", since)
+        return server_status(self.home)
 
     def admin(self, *args: str) -> str:
         """Run `neo4j-admin ARGS` on this home and return what it printed; `StoreError` where it fails."""
@@ -140,18 +120,23 @@ class LocalServer:
             raise StoreError(f"neo4j-admin {' '.join(args[:2])} failed: {last_complaint(output)}; see {log_file}")
         return done.stdout
 
-    def _ports(self) -> tuple[int, int]:
-        saved = json.loads((self.home / "ports.json").read_text())
-        return saved["bolt"], saved["http"]
+    def _launch_and_wait(self, timeout: float) -> Connection:
+        self._prepare()
+        self._launch()
+        try:
+            return self._wait(timeout)
+        except (MachineError, StoreError):
+            self._end(10)
+            raise
 
     def _refuse_other_ports(self, bolt_port: int | None, http_port: int | None) -> None:
-        for wanted, used in zip((bolt_port, http_port), self._ports(), strict=True):
+        for wanted, used in zip((bolt_port, http_port), read_ports(self.home), strict=True):
             if wanted not in (None, used):
                 raise MachineError(f"the Neo4j in {self.home} already runs on port {used}, not {wanted}: stop it first")
 
     def _choose_ports(self, bolt_port: int | None, http_port: int | None) -> None:
         try:
-            before = self._ports()
+            before = read_ports(self.home)
         except (FileNotFoundError, ValueError, KeyError):
             before = DEFAULT_PORTS
         bolt = bolt_port or free_port(before[0], DEFAULT_PORTS[0])
@@ -165,7 +150,7 @@ class LocalServer:
         """Write the configuration and, before the very first start, set a password of our own making."""
         for name in ("conf", "logs", "run", "import", "plugins"):
             (self.home / name).mkdir(exist_ok=True)
-        bolt, http = self._ports()
+        bolt, http = read_ports(self.home)
         template = (infra_path() / "neo4j" / "neo4j.conf").read_text()
         _write(
             self.home / "conf" / "neo4j.conf",
@@ -185,7 +170,7 @@ class LocalServer:
         # From the file: on the command line other users of the machine could read it.
         self.admin("dbms", "set-initial-password", f"@{self.home / 'password'}")
 
-    def _launch(self) -> psutil.Process:
+    def _launch(self) -> None:
         """Start the server in a session of its own, so that Ctrl-C and the end of this process spare it."""
         main = [MAIN, f"--home-dir={self.home}", f"--config-dir={self.home / 'conf'}", "--console-mode"]
         memory = [f"-Xms{self._heap}", f"-Xmx{self._heap}"]
@@ -206,40 +191,21 @@ class LocalServer:
             setsid=True,
         )
         _write(self.home / "server.pid", str(pid))
-        return psutil.Process(pid)
 
-    def _wait(self, process: psutil.Process, timeout: float) -> Connection:
+    def _wait(self, timeout: float) -> Connection:
         connection = self.connection()
         until = time.monotonic() + timeout
         while time.monotonic() < until:
-            if not self._is_ours(process):
+            if find_process(self.home) is None:
                 complaint = last_complaint(self.log_file.read_text(errors="replace"))
                 raise MachineError(f"Neo4j ended while starting: {complaint}; see {self.log_file}")
             if answers(connection):
                 return connection
             time.sleep(0.25)
-        self._end(10)
-        raise MachineError(f"Neo4j gave no answer within {timeout:.0f} s and was stopped; see {self.log_file}")
-
-    def _process(self) -> psutil.Process | None:
-        """The running server of this home: by its pid file, else (a start was killed) by looking for it."""
-        try:
-            noted = psutil.Process(int((self.home / "server.pid").read_text()))
-            if self._is_ours(noted):
-                return noted
-        except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
-            pass
-        return next((process for process in psutil.process_iter() if self._is_ours(process)), None)
-
-    def _is_ours(self, process: psutil.Process) -> bool:
-        try:
-            command = process.cmdline()
-        except psutil.Error:
-            return False
-        return MAIN in command and f"--home-dir={self.home}" in command
+        raise MachineError(f"Neo4j gave no answer within {timeout:.0f} s; see {self.log_file}")
 
     def _end(self, timeout: float) -> bool:
-        process = self._process()
+        process = find_process(self.home)
         if process is None:
             return False
         # psutil signals nothing if the pid went to another process in between.
@@ -252,7 +218,7 @@ class LocalServer:
 
     def _gone(self, process: psutil.Process, timeout: float) -> bool:
         until = time.monotonic() + timeout
-        while self._is_ours(process):
+        while serves(process, self.home):
             if time.monotonic() >= until:
                 return False
             time.sleep(0.1)
@@ -274,27 +240,6 @@ def answers(connection: Connection) -> bool:
         raise StoreError(f"Neo4j at {connection.uri} refuses user {connection.user}: check the password") from error
     except (DriverError, Neo4jError, OSError):
         return False
-
-
-def is_free(port: int) -> bool:
-    """Whether a server could listen on this port of the loopback address."""
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            sock.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def free_port(*preferred: int) -> int:
-    """The first of `preferred` that is free, else any free port."""
-    for port in preferred:
-        if is_free(port):
-            return port
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def last_complaint(output: str) -> str:

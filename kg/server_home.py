@@ -1,0 +1,108 @@
+"""What the home folder of a local Neo4j and the process table tell, without asking the server itself.
+
+Whether a server runs is read from the process table (its command line names the home), so that a stale
+pid file is harmless and the process of somebody else is never taken for ours.
+"""
+
+import json
+import socket
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+
+from kg.errors import StoreError
+
+MAIN = "org.neo4j.server.CommunityEntryPoint"
+
+
+@dataclass(frozen=True)
+class Connection:
+    """How a Neo4j is reached."""
+
+    uri: str
+    user: str
+    password: str = field(repr=False)
+    database: str = "neo4j"
+
+
+@dataclass(frozen=True)
+class ServerStatus:
+    """What is known of a local server without asking it anything."""
+
+    running: bool
+    home: Path
+    pid: int | None = None
+    uri: str | None = None
+    """The Bolt address of a running server."""
+    http: str | None = None
+    """The address of its browser."""
+    since: datetime | None = None
+
+
+def saved_connection(home: Path) -> Connection:
+    """How the server of a home is reached once it runs; `StoreError` if it was never started."""
+    try:
+        password = (home / "password").read_text().strip()
+        return Connection(f"bolt://127.0.0.1:{read_ports(home)[0]}", "neo4j", password)
+    except FileNotFoundError as error:
+        raise StoreError(f"no Neo4j was ever started in {home}: run `crossgraph neo4j start`") from error
+
+
+def server_status(home: Path) -> ServerStatus:
+    """Whether the server of a home runs, where and since when; asks the system, not the server."""
+    home = home.resolve()
+    process = find_process(home)
+    if process is None:
+        return ServerStatus(False, home)
+    bolt, http = read_ports(home)
+    since = datetime.fromtimestamp(process.create_time(), UTC)
+    return ServerStatus(True, home, process.pid, f"bolt://127.0.0.1:{bolt}", f"http://127.0.0.1:{http}", since)
+
+
+def read_ports(home: Path) -> tuple[int, int]:
+    """The Bolt and HTTP ports last chosen for a home; `FileNotFoundError` before the first start."""
+    saved = json.loads((home / "ports.json").read_text())
+    return saved["bolt"], saved["http"]
+
+
+def find_process(home: Path) -> psutil.Process | None:
+    """The running server of a home: by its pid file, else (a start was killed) by looking for it."""
+    try:
+        noted = psutil.Process(int((home / "server.pid").read_text()))
+        if serves(noted, home):
+            return noted
+    except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
+        pass
+    return next((process for process in psutil.process_iter() if serves(process, home)), None)
+
+
+def serves(process: psutil.Process, home: Path) -> bool:
+    """Whether this process is the server of this home."""
+    try:
+        command = process.cmdline()
+    except psutil.Error:  # gone, a zombie, or another user's
+        return False
+    return MAIN in command and f"--home-dir={home}" in command
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on this port of the loopback address."""
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port(*preferred: int) -> int:
+    """The first of `preferred` that is free, else any free port."""
+    for port in preferred:
+        if is_free(port):
+            return port
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
