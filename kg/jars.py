@@ -4,6 +4,7 @@ They are fetched once per version into `<cache>/jars/<fingerprint>/{neo4j,spark}
 installed, else by the Ivy jar inside pyspark; both read `infra/jvm/pom.xml`.
 """
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -55,7 +56,7 @@ def find_jars(cache: Path) -> Jars:
     """The jars installed under `cache`; `MachineError` when this version's are not there."""
     folder = _folder(cache)
     jars = Jars(folder / "neo4j", tuple(sorted((folder / "spark").glob("*.jar"))))
-    if not jars.neo4j_lib.is_dir() or not jars.graphframes:
+    if not any(jars.neo4j_lib.glob("neo4j-server-*.jar")) or not jars.graphframes:
         raise MachineError(f"the jars of Neo4j and GraphFrames are not in {folder}: run `crossgraph setup`")
     return jars
 
@@ -65,22 +66,21 @@ def install_jars(cache: Path, java: Java, java_options: str = "", log: Log = lam
 
     A killed install leaves no half folder under the final name. `log` is told one line a step.
     """
-    try:
+    with contextlib.suppress(MachineError):
         return find_jars(cache)
-    except MachineError:
-        pass
     root = cache / "jars"
     with held(root / "install.lock", wait=900, busy=f"another process is installing jars into {root}"):
-        if not _folder(cache).exists():
-            # The lock is ours, so whatever is left over belongs to an install that was killed.
-            for leftover in root.glob("partial-*"):
-                shutil.rmtree(leftover)
-            partial = root / f"partial-{os.getpid()}"
-            partial.mkdir()
-            _fetch_maven_jars(partial, cache, java, java_options, log)
-            _fetch_graphframes(partial, root / "pip.log", log)
-            _check(partial)
-            partial.rename(_folder(cache))
+        with contextlib.suppress(MachineError):  # the one we waited for has done it
+            return find_jars(cache)
+        # The lock is ours, so whatever lies there belongs to an install that was killed or damaged.
+        for leftover in [*root.glob("partial-*"), _folder(cache)]:
+            shutil.rmtree(leftover, ignore_errors=True)
+        partial = root / f"partial-{os.getpid()}"
+        partial.mkdir()
+        _fetch_maven_jars(partial, cache, java, java_options, log)
+        _fetch_graphframes(partial, root / "pip.log", log)
+        _check(partial)
+        partial.rename(_folder(cache))
     return find_jars(cache)
 
 
