@@ -39,6 +39,7 @@ KEY = pa.field("key", pa.string(), nullable=False)
 TEXT = pa.field("text", pa.string())
 IMAGE = pa.field("image", pa.string())
 ENDS = (pa.field("from_key", pa.string(), nullable=False), pa.field("to_key", pa.string(), nullable=False))
+INDICES = (pa.field("src", pa.int64(), nullable=False), pa.field("dst", pa.int64(), nullable=False))
 ROW_ID = pa.field("row_id", pa.string(), nullable=False)
 
 # One row an event that was accepted; what a cut is made from.
@@ -70,6 +71,9 @@ QUARANTINE = pa.schema(
 # Which record became which: keys that were merged into another one of the same label.
 ALIAS = pa.schema([pa.field("alias", pa.string(), nullable=False), pa.field("key", pa.string(), nullable=False)])
 
+# Graph features of all rows: node properties in Neo4j, never in a snapshot. Null where the project asks for none.
+FEATURE = pa.schema([KEY, pa.field("degree", pa.int64()), pa.field("pagerank", pa.float64())])
+
 # The evaluation cut: one row an event, and the side of the cut it lies on (train, valid, test or none).
 CUT = pa.schema([pa.field("edge", pa.string(), nullable=False), *EVENT, pa.field("split", pa.string(), nullable=False)])
 
@@ -97,6 +101,12 @@ def relationship_schema(properties: Iterable[pa.Field], *, interaction: bool) ->
     `row_id` is the relationship's identity: a digest of its ends and of what else its `key` names.
     """
     return pa.schema([ROW_ID, *ENDS, *(INTERACTION_COLUMNS if interaction else ()), *properties])
+
+
+def edge_schema(properties: Iterable[pa.Field], *, interaction: bool) -> pa.Schema:
+    """A relationship table in a snapshot: its ends are row numbers of the node tables, else as `relationship_schema`."""
+    wanted = relationship_schema(properties, interaction=interaction)
+    return pa.schema([*INDICES, *(field for field in wanted if field not in ENDS)])
 
 
 def embedding_schema(views: Iterable[str]) -> pa.Schema:
