@@ -8,7 +8,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psutil
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
+from flows.settings import load_settings
 from kg.errors import CrossGraphError
 from kg.jars import find_jars
 from kg.java import find_java
@@ -58,6 +62,25 @@ def diagnose(
     if connection:
         return [*findings, _answer("Neo4j", connection)]
     return [*findings, *_local_servers(home / "neo4j")]
+
+
+def examine() -> int:
+    """Print what `diagnose` finds under the settings of this environment; 1 when something is wrong, else 0."""
+    settings = load_settings()
+    findings = diagnose(
+        cache=settings.cache_folder,
+        home=settings.home,
+        workspace=None if "://" in settings.runs else Path(settings.runs),
+        connection=settings.neo4j.connection(),
+        packaged_java=settings.packaged_java,
+        memory=settings.memory,
+    )
+    table = Table("", "what", "found", "what to do", box=None)
+    for finding in findings:
+        mark = {True: "[green]ok[/]", False: "[red]wrong[/]", None: "[yellow]note[/]"}[finding.ok]
+        table.add_row(mark, finding.name, escape(finding.found), "" if finding.ok else escape(finding.advice))
+    Console().print(table)
+    return int(any(finding.ok is False for finding in findings))
 
 
 def _python() -> Finding:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.doctor import Finding, diagnose
+from flows.doctor import Finding, diagnose, examine
 from kg.jars import Jars
 from kg.server import Connection, LocalServer, free_port
 
@@ -52,3 +52,15 @@ def test_running_local_servers_are_asked(tmp_path: Path, neo4j_server: LocalServ
     (tmp_path / "neo4j" / "films").symlink_to(neo4j_server.home)
     name = f"Neo4j {neo4j_server.home.name}"
     assert by_name(diagnose(cache=tmp_path, home=tmp_path))[name].ok
+
+
+def test_the_command_prints_a_table_and_fails_when_something_is_wrong(
+    tmp_path: Path, jars: Jars, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    assert examine() == 0
+    assert "no local server runs" in capsys.readouterr().out
+    monkeypatch.setenv("CROSSGRAPH_CACHE", str(tmp_path))
+    assert examine() == 1
+    assert "not installed" in capsys.readouterr().out
