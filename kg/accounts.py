@@ -1,0 +1,167 @@
+"""What became of every row: counts by source and table, the quarantine tables, and the limit on quarantine.
+
+A row of a source has one status, the gravest over its mappings: quarantined, filtered, duplicate or accepted.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import reduce
+from typing import Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from kg.errors import ContractError, QuarantineError
+from kg.mapping import ACCEPTED, QUARANTINED, Mapped
+from kg.project import Graph
+from kg.schema import QUARANTINE
+from kg.sources import MALFORMED, Rows
+from kg.spark import conform
+
+EXAMPLES = 3
+
+
+@dataclass
+class SourceAccount:
+    """Rows of one source; ``rows = accepted + duplicate + filtered + quarantined``.
+
+    `coerced` counts property values that became null because a cast lost them, `reasons` quarantined and filtered
+    rows by reason (a row refused by two tables counts under both).
+    """
+
+    rows: int = 0
+    accepted: int = 0
+    duplicate: int = 0
+    filtered: int = 0
+    quarantined: int = 0
+    coerced: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class TableAccount:
+    """Mapped rows of one table; ``mapped = rows + merged + filtered + quarantined``."""
+
+    mapped: int = 0
+    rows: int = 0
+    merged: int = 0
+    filtered: int = 0
+    quarantined: int = 0
+    coerced: int = 0
+
+
+def read_accounts(rows: Mapping[str, Rows]) -> dict[str, SourceAccount]:
+    """Count every source's rows, duplicates and unreadable rows; reads all sources at once."""
+    accounts = {name: SourceAccount() for name in rows}
+    frames = [r.frame.select("_source", "_duplicate", MALFORMED) for r in rows.values()]
+    counted = reduce(DataFrame.unionAll, frames).groupBy("_source", "_duplicate", MALFORMED).count()
+    for name, duplicate, malformed, count in counted.collect():
+        account = accounts[name]
+        account.rows += count
+        if duplicate:
+            account.duplicate += count
+        elif malformed:
+            account.quarantined += count
+            account.reasons[malformed] = account.reasons.get(malformed, 0) + count
+    return accounts
+
+
+def close_accounts(
+    accounts: dict[str, SourceAccount], mapped: Sequence[Mapped], tables: Mapping[str, int]
+) -> dict[str, TableAccount]:
+    """Add what the mappings refused to the sources' accounts, and account for every table.
+
+    `tables` holds the rows written by table. `ContractError` when a sum does not come out.
+    """
+    found = {table: TableAccount(rows=rows) for table, rows in sorted(tables.items())}
+    for source, table, status, reason, count, coerced in _by_reason(mapped).collect():
+        account = found.get(table, TableAccount())
+        account.mapped += count
+        account.coerced += coerced
+        accounts[source].coerced += coerced
+        if status != ACCEPTED:
+            setattr(account, status, getattr(account, status) + count)
+            reasons = accounts[source].reasons
+            reasons[reason] = reasons.get(reason, 0) + count
+    for account in found.values():
+        account.merged = account.mapped - account.rows - account.filtered - account.quarantined
+    for source, status, count in _by_row(mapped).collect():
+        setattr(accounts[source], status, getattr(accounts[source], status) + count)
+    for account in accounts.values():
+        account.accepted = account.rows - account.duplicate - account.filtered - account.quarantined
+        account.reasons = dict(sorted(account.reasons.items()))
+    _check(accounts, found)
+    return found
+
+
+def _by_reason(mapped: Sequence[Mapped]) -> DataFrame:
+    keys = ["_source", "_table", "_status", "_reason"]
+    return _union(mapped).groupBy(*keys).agg(F.count("*"), F.sum("_coerced"))
+
+
+def _by_row(mapped: Sequence[Mapped]) -> DataFrame:
+    """Source, status and the number of its rows that some mapping refused."""
+    refused = _union(mapped).where(F.col("_status") != ACCEPTED)
+    gravest = refused.groupBy("_source", "_file", "_row").agg(F.max("_status").alias("_status"))
+    return gravest.groupBy("_source", "_status").count()
+
+
+def _union(mapped: Sequence[Mapped]) -> DataFrame:
+    frames = [part.frame.select("*", F.lit(part.table).alias("_table")) for part in mapped]
+    columns = ["_source", "_file", "_row", "_table", "_status", "_reason", "_coerced"]
+    return reduce(DataFrame.unionAll, [frame.select(*columns) for frame in frames])
+
+
+def _check(accounts: Mapping[str, SourceAccount], tables: Mapping[str, TableAccount]) -> None:
+    for name, source in accounts.items():
+        if source.accepted < 0:
+            raise ContractError(f"source {name}", "rows = accepted + duplicate + filtered + quarantined", str(source))
+    for name, table in tables.items():
+        if table.merged < 0:
+            raise ContractError(name, "mapped = rows + merged + filtered + quarantined", str(table))
+
+
+def quarantine(rows: Mapping[str, Rows], mapped: Sequence[Mapped]) -> DataFrame:
+    """The `QUARANTINE` rows of all sources, with ``to``, the table each goes to."""
+    bad = _union(mapped).where(F.col("_status") == QUARANTINED).select("_source", "_file", "_row", "_table", "_reason")
+    bad = bad.distinct()
+    unread = [
+        r.frame.where(F.col(MALFORMED).isNotNull()).select(
+            "_source", "_file", "_row", F.lit("").alias("_table"), F.col(MALFORMED).alias("_reason")
+        )
+        for r in rows.values()
+    ]
+    raw = reduce(DataFrame.unionAll, [_raw(r) for r in rows.values()])
+    refused = reduce(DataFrame.unionAll, [bad, *unread])
+    found = raw.join(F.broadcast(refused), on=["_source", "_file", "_row"], how="inner")
+    values = {"source": "_source", "file": "_file", "row": "_label", "raw": "_raw", "table": "_table"}
+    named = found.select(*[F.col(old).alias(new) for new, old in values.items()], F.col("_reason").alias("reason"))
+    return conform(named, QUARANTINE).withColumn("to", F.concat(F.lit("quarantine/"), F.col("source")))
+
+
+def _raw(rows: Rows) -> DataFrame:
+    label = F.col("_file") if rows.by_path else F.col("_row").cast("string")
+    return rows.frame.select("_source", "_file", "_row", label.alias("_label"), "_raw")
+
+
+def check_limits(graph: Graph, accounts: Mapping[str, SourceAccount], examples: DataFrame) -> None:
+    """Raise `QuarantineError` for the first source with more quarantined rows than its `max_quarantined`."""
+    for name, account in accounts.items():
+        limit = graph.sources[name].max_quarantined
+        if account.quarantined <= limit * account.rows:
+            continue
+        first = examples.where(F.col("source") == name).limit(EXAMPLES).collect()
+        shown = "; ".join(f"row {r.row}: {r.reason}" + (f" in {r.table}" if r.table else "") for r in first)
+        raise QuarantineError(
+            f"source {name}: {account.quarantined} of {account.rows} rows are quarantined "
+            f"({account.quarantined / account.rows:.0%}, allowed {limit:.0%}), such as {shown}; "
+            f"mend the source, its mappings or raise sources.{name}.max_quarantined"
+        )
+
+
+def figures(accounts: Mapping[str, SourceAccount], tables: Mapping[str, TableAccount]) -> dict[str, Any]:
+    """The accounts as run.json shows them."""
+    return {
+        "sources": {name: asdict(account) for name, account in accounts.items()},
+        "tables": {name: asdict(account) for name, account in tables.items()},
+    }

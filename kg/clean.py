@@ -1,0 +1,230 @@
+"""Raw sources to the tables of the graph: read, map, merge, resolve, check ends, aggregate, account, write.
+
+`ingest` fills a draft with ``nodes/<Label>``, ``relationships/<From>-<TYPE>-<To>``, ``events/…``,
+``aliases/<Label>``, ``features/<Label>`` and ``quarantine/<source>``, its meta and its figures.
+"""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any
+
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from kg import accounts
+from kg.errors import ConfigError
+from kg.features import features
+from kg.mapping import Mapped
+from kg.nodes import map_nodes, merge
+from kg.project import Graph, Relationship
+from kg.relationships import edge_type, events, find_ends, k_core, map_relationship, relationship_table
+from kg.resolve import fold, resolve
+from kg.schema import ALIAS, EVENT, FEATURE, QUARANTINE, EdgeType, node_schema, relationship_schema
+from kg.sources import Rows, read
+from kg.spark import conform, location, translated, write, write_split
+from kg.tables import Draft
+from kg.triples import Triples, entities, map_triples, triple_table
+
+Progress = Callable[[str], None]
+# Two cores are kept busy by jobs that each have a few small tasks and wait for planning in between.
+THREADS = 4
+
+
+@dataclass
+class _Work:
+    """What one ingest has made so far; tables are registered as they are written."""
+
+    graph: Graph
+    draft: Draft
+    rows: dict[str, Rows] = field(default_factory=dict)
+    mapped: list[Mapped] = field(default_factory=list)
+    lookups: dict[str, DataFrame] = field(default_factory=dict)
+    """By label: ``raw`` (a key or an alias of it) and ``key``."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    keys: dict[str, DataFrame] = field(default_factory=dict)
+    """The nodes' keys by label."""
+    edges: dict[EdgeType, str] = field(default_factory=dict)
+    """The relationship part that each edge type comes from."""
+
+    def write(self, table: str, frame: DataFrame, schema: pa.Schema) -> None:
+        """Write a table, checked against its schema."""
+        write(self.draft, table, conform(frame, schema))
+        self.draft.adopt(table, schema)
+
+    def write_split(self, frame: DataFrame, column: str, schema: pa.Schema) -> None:
+        """Write the tables that a column names, checked against their schema."""
+        for table in write_split(self.draft, frame, column):
+            self.draft.adopt(table, schema)
+
+
+def ingest(graph: Graph, spark: SparkSession, draft: Draft, progress: Progress = lambda step: None) -> None:
+    """Write all tables of a graph, its meta and figures into a draft; `progress` is told each step.
+
+    Raises `SourceError` (a source is missing or lacks a column), `ConfigError` (an expression is wrong),
+    `QuarantineError` (too many bad rows) or `MachineError` (disk or memory); the draft is then worth nothing.
+    """
+    with translated("ingest"):
+        work = _Work(graph, draft)
+        progress("reading sources")
+        _read(work, spark)
+        progress("counting rows")
+        sources = accounts.read_accounts(work.rows)
+        progress("mapping nodes")
+        _nodes(work)
+        progress("mapping relationships")
+        _relationships(work)
+        progress("accounting for every row")
+        tables = _account(work, sources)
+        progress("computing features")
+        _features(work, spark)
+        draft.meta |= _meta(work)
+        draft.figures |= accounts.figures(sources, tables) | {"left_out": work.left_out}
+    spark.catalog.clearCache()
+
+
+def _threads(function: Callable[[str], None], names: Iterable[str], meanwhile: Iterable[str] = ()) -> None:
+    """Call a function for each name in a few threads, and for those of `meanwhile` in this one; errors are raised.
+
+    GraphFrames finds its jar in the main thread only.
+    """
+    with ThreadPoolExecutor(THREADS) as pool:
+        waiting = [pool.submit(function, name) for name in names]
+        for name in meanwhile:
+            function(name)
+        for each in waiting:
+            each.result()
+
+
+def _read(work: _Work, spark: SparkSession) -> None:
+    present = {name: source for name, source in work.graph.sources.items() if source.path is not None}
+    work.left_out |= {f"sources.{name}": "its path is null" for name in work.graph.sources if name not in present}
+
+    def load(name: str) -> None:
+        rows = read(spark, name, present[name])
+        work.rows[name] = Rows(name, rows.frame.cache(), rows.columns, rows.by_path)
+
+    _threads(load, present)
+
+
+def _nodes(work: _Work) -> None:
+    resolved = [label for label in work.graph.nodes if label in work.graph.resolution]
+    _threads(
+        lambda label: _label(work, label), [label for label in work.graph.nodes if label not in resolved], resolved
+    )
+
+
+def _label(work: _Work, label: str) -> None:
+    """Map, merge and resolve a label's nodes, and write them with their aliases."""
+    mapped = map_nodes(work.graph, label, work.rows)
+    if mapped is None:
+        work.left_out[f"nodes.{label}"] = f"without {', '.join(work.graph.sources_of(work.graph.nodes[label]))}"
+        return
+    mapped.frame.cache()
+    nodes = merge(mapped).cache()
+    lookup = keys = nodes.select("key", F.col("key").alias("raw"))
+    resolution = work.graph.resolution.get(label)
+    if resolution and (aliases := resolve(label, nodes, resolution)) is not None:
+        work.write(f"aliases/{label}", aliases, ALIAS)
+        nodes = fold(nodes, aliases, [*(f.name for f in mapped.properties), "text", "image"]).cache()
+        keys = nodes.select("key", F.col("key").alias("raw"))
+        lookup = keys.unionAll(aliases.select("key", F.col("alias").alias("raw")))
+    work.write(mapped.table, nodes, node_schema(mapped.properties))
+    work.keys[label], work.lookups[label] = keys, lookup.cache()
+    work.mapped.append(mapped)
+
+
+def _relationships(work: _Work) -> None:
+    parts = work.graph.relationships
+    for name, part in parts.items():
+        if absent := _absent(work, part):
+            work.left_out[f"relationships.{name}"] = f"without {', '.join(absent)}"
+    kept = [name for name in parts if f"relationships.{name}" not in work.left_out]
+    _threads(lambda name: _relationship(work, name, parts[name]), [name for name in kept if not parts[name].triples])
+    others = {name: _triples(work, name, parts[name]) for name in kept if parts[name].triples}
+    for label in sorted({found.label for found in others.values()} - set(work.graph.nodes)):
+        ends = [entities(found) for found in others.values() if found.label == label]
+        nodes = reduce(DataFrame.unionAll, ends).distinct().cache()
+        empty = F.lit(None).cast("string")
+        work.write(f"nodes/{label}", nodes.withColumns({"text": empty, "image": empty}), node_schema([]))
+        work.keys[label] = nodes
+
+
+def _absent(work: _Work, part: Relationship) -> list[str]:
+    """The labels or sources without which a relationship part cannot be made."""
+    labels = [label for label in (*(part.from_ or {}), *(part.to or {})) if label not in work.lookups]
+    sources = work.graph.sources_of(part)
+    return labels + ([] if any(name in work.rows for name in sources) else sources)
+
+
+def _relationship(work: _Work, name: str, part: Relationship) -> None:
+    edge = edge_type(name, part)
+    mapped = map_relationship(work.graph, name, work.rows)
+    found = find_ends(mapped, work.lookups[edge.source], work.lookups[edge.target])
+    found.frame.cache()
+    if part.k_core:
+        found = k_core(found, part.k_core)
+        found.frame.cache()
+    if part.interaction:
+        work.write(f"events/{edge.name}", events(found, edge), EVENT)
+    schema = relationship_schema(mapped.properties, interaction=part.interaction)
+    work.write(found.table, relationship_table(found, edge, part), schema)
+    work.mapped.append(found)
+    work.edges[edge] = name
+
+
+def _triples(work: _Work, name: str, part: Relationship) -> Triples:
+    found = map_triples(work.graph, name, work.rows, work.lookups)
+    if taken := [edge for edge in found.edges if edge in work.edges]:
+        raise ConfigError(f"relationships.{name}: relationships.{work.edges[taken[0]]} already gives {taken[0].name}")
+    schema = relationship_schema(found.mapped.properties, interaction=False)
+    work.write_split(triple_table(found, part.key), "table", schema)
+    work.edges |= dict.fromkeys(found.edges, name)
+    work.mapped += [found.mapped, *([found.links] if found.links else [])]
+    return found
+
+
+def _account(work: _Work, sources: dict[str, accounts.SourceAccount]) -> dict[str, accounts.TableAccount]:
+    """Close the accounts, write the quarantine and see that it holds no more than it may."""
+    written = work.draft.tables
+    tables = {part.table: written.get(part.table, 0) for part in work.mapped if not part.table.startswith("links/")}
+    for edge, name in work.edges.items():
+        if work.graph.relationships[name].triples:
+            tables[f"relationships/{name}"] += written[f"relationships/{edge.name}"]
+    found = accounts.close_accounts(sources, work.mapped, tables)
+    if any(source.quarantined for source in sources.values()):
+        rows = accounts.quarantine(work.rows, work.mapped).cache()
+        accounts.check_limits(work.graph, sources, rows)
+        work.write_split(rows, "to", QUARANTINE)
+    return found
+
+
+def _features(work: _Work, spark: SparkSession) -> None:
+    wanted = work.graph.features
+    if not (wanted.degree or wanted.pagerank):
+        return
+    paths: dict[tuple[str, str], list[str]] = {}
+    for edge in work.edges:
+        paths.setdefault((edge.source, edge.target), []).append(location(work.draft, f"relationships/{edge.name}"))
+    reader = spark.read.schema("from_key string, to_key string")
+    edges = {ends: reader.parquet(*tables) for ends, tables in paths.items()}
+    found = features(work.keys, edges, wanted)
+    work.write_split(found.withColumn("to", F.concat(F.lit("features/"), "label")).drop("label"), "to", FEATURE)
+
+
+def _meta(work: _Work) -> dict[str, Any]:
+    """What the next stages must know of labels and edge types."""
+    graph, interactions = work.graph, work.graph.interactions
+    domains = {label: node.domain for label, node in graph.nodes.items()}
+    labels = {label: {"side": graph.side(label), "domain": domains.get(label)} for label in sorted(work.keys)}
+    edges: dict[str, dict[str, Any]] = {}
+    for edge in sorted(work.edges):
+        part = interactions.get(edge)
+        edges[edge.name] = {
+            "interaction": part is not None,
+            "target": part is not None and part.target,
+            "domain": domains.get(edge.target) if part else None,
+        }
+    return {"labels": labels, "edges": edges}
