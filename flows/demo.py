@@ -195,7 +195,7 @@ def _describe(
                 "description": " ".join(_sentence(sentences[number], mix, rng) for number in chosen)
                 if rng.random() > 0.03
                 else "",
-                maker: f"{WORDS.first_names[known % 30]} {WORDS.last_names[(known * 7 + 3) % 30]}",
+                maker: f"{WORDS.first_names[known % 30]} {WORDS.last_names[(known * 7 + known // 30) % 30]}",
                 "genre": THEMES[main].genre if rng.random() < 0.85 else _pick(GENRES, rng),
                 "year": int(rng.integers(1950, 2022)),
             }
@@ -304,7 +304,7 @@ def _write_csv(path: Path, rows: list[dict[str, Any]], separator: str = ",") -> 
 def _write_films(path: Path, clean: list[dict[str, Any]]) -> dict[str, int]:
     rows = [dict(row) for row in clean]
     rows += [dict(row) for row in clean[10:16]]  # delivered twice
-    rows += [row | {"description": "", "genre": ""} for row in clean[20:23]]  # a poorer row of the same film
+    rows += [row | {"description": ""} for row in clean[20:23]]  # a poorer row of the same film
     rows += [clean[30] | {"film_id": "", "title": title} for title in ("Nameless", "Also Nameless")]
     rows += [clean[31] | {"film_id": f"x{n}", "title": f"Out of Time {n}", "year": 2190 + n} for n in range(2)]
     for number, year in ((3, "MCMXC"), (4, "unknown"), (5, "19x4")):
@@ -317,7 +317,7 @@ def _write_books(path: Path, clean: list[dict[str, Any]]) -> dict[str, int]:
     lines = [json.dumps(row, ensure_ascii=False) for row in [*clean, *clean[7:11]]]
     lines += [json.dumps(clean[12] | {"book_id": "x1", "title": None}), '{"book_id": "x2", "title": "Cut o']
     path.write_text("\n".join(lines) + "\n", "utf-8")
-    return {"duplicate": 4, "required": 1, "malformed": 1, "quarantined": 2}
+    return {"duplicate": 4, "null": 1, "malformed": 1, "quarantined": 2}
 
 
 def _write_users(path: Path, people: list[Person], side: str) -> dict[str, int]:
@@ -377,4 +377,4 @@ def _write_reads(path: Path, events: list[tuple[str, str, int, int]]) -> dict[st
     for number in range(4):
         rows[80 + number]["rating"] = "five"
     _write_csv(path, rows, "\t")
-    return {"duplicate": 15, "unknown_end": 3, "coerced": 4, "quarantined": 3}
+    return {"duplicate": 15, "unknown_end": 3, "bad_type": 4, "quarantined": 7}

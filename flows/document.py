@@ -74,12 +74,18 @@ def read_document(path: Path) -> Document:
 
 
 def parse_value(text: str) -> Any:
-    """What the right side of `--set a.b=c` means, read as YAML."""
+    """What the right side of `--set a.b=c` means: YAML where it is meant as such, else the text itself."""
+    structured = text[:1] in "[{\"'"
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set …={text}: expected a YAML value: put quotes around it") from error
-    return None if root is None else _plain(root, (), Document(Path("--set")))
+        if not structured:
+            return text
+        raise ConfigError(f"--set …={text}: expected a YAML value, its brackets and quotes closed") from error
+    if root is None:
+        return None
+    plain = isinstance(root, yaml.ScalarNode) and root.style is None
+    return _plain(root, (), Document(Path("--set"))) if plain or structured else text
 
 
 def _plain(node: yaml.Node, place: Place, document: Document) -> Any:
@@ -88,6 +94,8 @@ def _plain(node: yaml.Node, place: Place, document: Document) -> Any:
         return [_plain(item, (*place, number), document) for number, item in enumerate(node.value)]
     if isinstance(node, yaml.MappingNode):
         return _mapping(node, place, document)
+    if not isinstance(node, yaml.ScalarNode):
+        raise ConfigError(f"{document.path}:{node.start_mark.line + 1}: expected a value, a list or a mapping")
     return _scalar(node)
 
 
@@ -105,7 +113,7 @@ def _mapping(node: yaml.MappingNode, place: Place, document: Document) -> dict[s
     return found
 
 
-def _scalar(node: yaml.Node) -> str | int | float | bool | None:
+def _scalar(node: yaml.ScalarNode) -> str | int | float | bool | None:
     text = str(node.value)
     if node.style is not None:  # quoted, or a block: text whatever it looks like
         return text

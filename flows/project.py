@@ -126,7 +126,10 @@ def _check_place(document: Document, place: Place, option: str) -> None:
                 + (_nearest(str(part), choices) or f", expected one of {sorted(set(choices))}")
             )
         model = names[str(part)] if names else _inner(model)
-        around = around.get(part) if isinstance(around, dict) else around[part] if isinstance(around, list) else None
+        if isinstance(around, dict):
+            around = around.get(part)
+        else:
+            around = around[part] if isinstance(around, list) and isinstance(part, int) else None
 
 
 def _fields(annotation: Any) -> dict[str, Any]:

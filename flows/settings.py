@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from kg.errors import ConfigError
 from kg.jars import default_cache
-from kg.server import Connection
+from kg.server_home import Connection
 
 PREFIX = "CROSSGRAPH_"
 
@@ -74,6 +74,8 @@ class Settings(BaseSettings):
     memory: int = Field(8192, ge=3072)
     """MiB in all that one run may take."""
     spark: SparkSettings = SparkSettings()
+    prefect: bool = True
+    """Whether commands run as Prefect flows, with records in Prefect's database; without, they start faster."""
     device: Literal["auto", "cpu", "cuda"] | None = None
     """Where torch runs; overrides the project file's `embed.device`."""
 

@@ -1,0 +1,236 @@
+"""The command `crossgraph`. Heavy libraries are imported by the command that needs them."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kg.errors import CrossGraphError
+
+app = typer.Typer(
+    help="Turn user, item, text and image sources into a knowledge graph, learn from it, recommend across domains.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+neo4j_app = typer.Typer(help="The project's local Neo4j server.", no_args_is_help=True)
+app.add_typer(neo4j_app, name="neo4j")
+
+ProjectArgument = Annotated[str, typer.Argument(help="A project file, or the name of a shipped one.")]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", metavar="A.B=C", help="Override a value of the project file (repeatable).")
+]
+WorkspaceOption = Annotated[str | None, typer.Option("--workspace", help="Where outputs lie: a folder or URI.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show stack traces and debug messages.")]
+
+
+def main() -> None:
+    """Run the command; an error of ours is one line on stderr and an exit code."""
+    debug = "--debug" in sys.argv[1:]
+    try:
+        with _full_disk():
+            app(standalone_mode=False)
+    except typer.Exit as done:
+        sys.exit(done.exit_code)
+    except typer.Abort:
+        sys.exit(130)
+    except KeyboardInterrupt:
+        _complain("stopped; run the same command again to go on where it was")
+        sys.exit(130)
+    except CrossGraphError as error:
+        if debug:
+            raise
+        for line in str(error).splitlines():
+            _complain(line)
+        sys.exit(error.exit_code)
+    except Exception as error:
+        if debug or not hasattr(error, "format_message"):  # typer's own errors about the command line have it
+            raise
+        _complain(error.format_message())
+        sys.exit(2)
+
+
+def _full_disk() -> Any:
+    from flows.disk import full_disk_named
+
+    return full_disk_named(os.getcwd())
+
+
+def _complain(line: str) -> None:
+    print(f"crossgraph: {line}", file=sys.stderr)
+
+
+def _run(name: str, project: str, sets: list[str] | None, workspace: str | None, debug: bool, **more: Any) -> Any:
+    """Start a flow by its name in `flows.pipeline`, with or without Prefect as the settings say."""
+    from flows.report import start_logging
+    from flows.settings import load_settings
+
+    settings = load_settings()
+    start_logging(debug=debug)
+    arguments = {"project": project, "overrides": sets or [], "workspace": workspace, **more}
+    if not settings.prefect:
+        from flows import pipeline
+
+        return getattr(pipeline, name)(**arguments)
+    return _with_prefect(name, arguments, debug)
+
+
+def _with_prefect(name: str, arguments: dict[str, Any], debug: bool) -> Any:
+    """Quietly, with time enough for Prefect's temporary server to start on a busy machine."""
+    quiet = {
+        "PREFECT_LOGGING_LEVEL": "DEBUG" if debug else "CRITICAL",
+        "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    }
+    for variable, value in quiet.items():
+        os.environ.setdefault(variable, value)
+    from flows import deployed
+
+    flow: Callable[..., Any] = getattr(deployed, name)
+    return flow(**arguments)
+
+
+@app.command()
+def setup(debug: Debug = False) -> None:
+    """Fetch what no Python package brings: the jars of Neo4j and GraphFrames."""
+    from flows.settings import load_settings
+    from kg.jars import install_jars
+    from kg.java import find_java
+
+    settings = load_settings()
+    java = find_java(prefer_packaged=settings.packaged_java)
+    typer.echo(f"Java {java.version} at {java.path}" + (" (packaged)" if java.packaged else ""))
+    jars = install_jars(settings.cache_folder, java, settings.java_options, typer.echo)
+    typer.echo(f"jars in {jars.neo4j_lib.parent}")
+
+
+@app.command()
+def demo(
+    generate: Annotated[Path | None, typer.Option(help="Only write the demo's data into this folder.")] = None,
+    seed: Annotated[int, typer.Option(help="Another seed, other data.")] = 7,
+    scale: Annotated[float, typer.Option(help="Multiplies users and items.", min=0.05)] = 1.0,
+    sets: Sets = None,
+    workspace: WorkspaceOption = None,
+    debug: Debug = False,
+) -> None:
+    """Make the demo's data and run the whole pipeline on it."""
+    from flows.demo import generate as write_data
+    from flows.demo import is_generated
+
+    folder = generate or Path("runs") / "demo-data"
+    if generate or not is_generated(folder, seed, scale):
+        write_data(folder, seed, scale)
+        typer.echo(f"wrote the demo's data to {folder}")
+    if generate is None:
+        _show(_run("run", "demo", [f"data={folder.absolute()}", *(sets or [])], workspace, debug))
+
+
+@app.command()
+def run(project: ProjectArgument, sets: Sets = None, workspace: WorkspaceOption = None, debug: Debug = False) -> None:
+    """The whole way: ingest, embed, evaluate, publish, recommend; what is unchanged is skipped."""
+    _show(_run("run", project, sets, workspace, debug))
+
+
+@app.command()
+def ingest(
+    project: ProjectArgument, sets: Sets = None, workspace: WorkspaceOption = None, debug: Debug = False
+) -> None:
+    """Sources to tables, into Neo4j and out again as a snapshot."""
+    _show(_run("ingest", project, sets, workspace, debug))
+
+
+@app.command()
+def embed(project: ProjectArgument, sets: Sets = None, workspace: WorkspaceOption = None, debug: Debug = False) -> None:
+    """Encode texts and images, learn embeddings, write them back to Neo4j."""
+    _show(_run("embed", project, sets, workspace, debug))
+
+
+@app.command()
+def recommend(
+    project: ProjectArgument, sets: Sets = None, workspace: WorkspaceOption = None, debug: Debug = False
+) -> None:
+    """Export the top items of every user as Parquet and CSV."""
+    _show(_run("recommend", project, sets, workspace, debug))
+
+
+@app.command()
+def evaluate(
+    project: ProjectArgument,
+    require: Annotated[
+        str, typer.Option(help="Baselines that must be beaten on NDCG@10, such as popularity,item_knn.")
+    ] = "",
+    sets: Sets = None,
+    workspace: WorkspaceOption = None,
+    debug: Debug = False,
+) -> None:
+    """Measure on both cuts beside the baselines; writes nothing to Neo4j."""
+    from flows.recommend import check_required
+
+    names = [name.strip() for name in require.split(",") if name.strip()]
+    figures = _run("evaluate", project, sets, workspace, debug)
+    _show(figures)
+    check_required(figures, names)
+
+
+@app.command()
+def query(
+    project: ProjectArgument,
+    user: Annotated[str, typer.Argument(help="The user's id.")],
+    sets: Sets = None,
+    domain: Annotated[str | None, typer.Option(help="Only this target domain.")] = None,
+    top: Annotated[int, typer.Option(help="How many items a domain.")] = 10,
+    debug: Debug = False,
+) -> None:
+    """Recommend to one user from Neo4j alone."""
+    from flows.recommend import ask
+    from flows.summary import show_answer
+
+    show_answer(ask(project, user, sets or [], domain=domain, top=top))
+
+
+@app.command()
+def doctor(debug: Debug = False) -> None:
+    """Say what this machine lacks and how to mend it."""
+    from flows.doctor import examine
+
+    raise typer.Exit(examine())
+
+
+@neo4j_app.command()
+def start(project: ProjectArgument = "demo", debug: Debug = False) -> None:
+    """Start the project's local server, and say how to reach it."""
+    from flows.servers import start_server
+
+    typer.echo(start_server(project))
+
+
+@neo4j_app.command()
+def stop(project: ProjectArgument = "demo", debug: Debug = False) -> None:
+    """Stop the project's local server."""
+    from flows.servers import stop_server
+
+    typer.echo(stop_server(project))
+
+
+@neo4j_app.command()
+def status(project: ProjectArgument = "demo", debug: Debug = False) -> None:
+    """Say whether the project's local server runs; exit code 1 when it does not."""
+    from flows.servers import server_line
+
+    line, running = server_line(project)
+    typer.echo(line)
+    raise typer.Exit(0 if running else 1)
+
+
+def _show(figures: dict[str, Any]) -> None:
+    from flows.summary import show
+
+    show(figures)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+"""What every flow stands on: one run of one project, its stages, its lock and its Neo4j."""
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any, Literal, ParamSpec, TypeVar
+
+from flows.code import code_of
+from flows.disk import full_disk_named
+from flows.project import Project, load_project
+from flows.report import Report
+from flows.servers import local_server
+from flows.settings import Settings, load_settings
+from kg.errors import ConfigError, MachineError
+from kg.jars import Jars, find_jars
+from kg.java import Java, find_java
+from kg.lock import held
+from kg.server_home import Connection
+from kg.tables import Draft, Output, Workspace, fingerprint
+
+LOG = logging.getLogger("crossgraph")
+StageName = Literal[
+    "tables",
+    "cuts",
+    "loaded",
+    "graph",
+    "encoded",
+    "trained/user_time",
+    "trained/global_time",
+    "evaluation",
+    "embeddings",
+    "published",
+    "recommendations",
+]
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Run:
+    """One run: a project, where its outputs lie, and what has been done so far."""
+
+    def __init__(self, project: Project, settings: Settings, command: str, workspace: str | None = None) -> None:
+        """`workspace` overrides the project file's, which overrides `runs/<project>`."""
+        self.project, self.settings = project, settings
+        self.location = workspace or project.workspace or settings.workspace_of(project.name)
+        self.workspace = Workspace(self.location)
+        self.report = Report(self.workspace, project.name, command)
+
+    @cached_property
+    def java(self) -> Java:
+        """The Java for Spark and Neo4j."""
+        return find_java(prefer_packaged=self.settings.packaged_java)
+
+    @cached_property
+    def jars(self) -> Jars:
+        """The installed jars; `MachineError` says to run `crossgraph setup`."""
+        return find_jars(self.settings.cache_folder)
+
+    @cached_property
+    def connection(self) -> Connection:
+        """The user's own Neo4j, else the local one, started unless it runs."""
+        if own := self.settings.neo4j.connection():
+            return own
+        with self.report.timed("neo4j"):
+            return local_server(self.settings, self.project.name).start()
+
+    @property
+    def device(self) -> str:
+        """Where torch runs."""
+        return self.settings.device or self.project.embed.device
+
+    def output(self, name: StageName) -> Output:
+        """A stage's newest output; `ConfigError` says which command makes it."""
+        if output := self.workspace.stage(name).current():
+            return output
+        raise ConfigError(f"{self.location} holds no {name} yet: run `crossgraph run {self.project.name}` first")
+
+    def stage(
+        self,
+        name: StageName,
+        inputs: list[object],
+        modules: list[str],
+        make: Callable[[Draft], None],
+        *,
+        valid: Callable[[Output], bool] = lambda output: True,
+    ) -> Output:
+        """The output of a stage, made anew unless one of these inputs and this code is there and still `valid`."""
+        stage = self.workspace.stage(name)
+        wanted = fingerprint(name, inputs, code_of(*modules))
+        if (found := stage.find(wanted)) and valid(found):
+            self.report.stage(name, found, skipped=True)
+            return found
+        LOG.info("%s: starts", name)
+        with self.report.timed(name), stage.create(wanted) as draft:
+            make(draft)
+        made = stage.find(wanted)
+        if made is None:
+            raise MachineError(f"the output of {name} vanished from {stage.root} while it was made")
+        self.report.stage(name, made, skipped=False)
+        return made
+
+
+@contextmanager
+def opened(project: str, overrides: list[str], command: str, workspace: str | None = None) -> Iterator[Run]:
+    """A run under the workspace's lock; what it raises goes to run.json too, a full disk as `MachineError`."""
+    run = Run(load_project(project, overrides), load_settings(), command, workspace)
+    with _locked(run):
+        try:
+            with full_disk_named(run.location):
+                yield run
+        except (Exception, KeyboardInterrupt) as error:
+            _seal(run, error)
+            raise
+        _seal(run, None)
+
+
+def _seal(run: Run, error: BaseException | None) -> None:
+    try:
+        run.report.finish(error)
+    except OSError as problem:
+        LOG.warning("run.json could not be written: %s", problem)
+
+
+@contextmanager
+def _locked(run: Run) -> Iterator[None]:
+    """One run a workspace at a time; `LockedError` names the process that holds it."""
+    name = hashlib.sha256(str(run.workspace.root).encode()).hexdigest()[:16]
+    path = run.settings.home / "locks" / f"{run.project.name}-{name}.lock"
+    try:
+        holder = path.read_text().strip()
+    except FileNotFoundError:
+        holder = ""
+    busy = f"another run (process {holder or 'unknown'}) works on {run.location}: wait for it or stop it"
+    with held(path, wait=0, busy=busy):
+        path.write_text(f"{os.getpid()}\n")
+        yield
+
+
+def in_prefect() -> bool:
+    """Whether this code runs inside a Prefect flow; Prefect is not imported to find out."""
+    import sys
+
+    if "prefect" not in sys.modules:
+        return False
+    from prefect.context import FlowRunContext
+
+    return FlowRunContext.get() is not None
+
+
+def step(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Call a stage: as a Prefect task inside a flow, else as it is. Manifests decide what is skipped, not Prefect."""
+    if not in_prefect():
+        return function(*args, **kwargs)
+    from prefect import task
+    from prefect.cache_policies import NO_CACHE
+
+    return task(function).with_options(cache_policy=NO_CACHE, persist_result=False)(*args, **kwargs)
+
+
+def network_step(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """As `step`, tried again while Neo4j does not answer."""
+    if not in_prefect():
+        return function(*args, **kwargs)
+    from prefect import task
+    from prefect.cache_policies import NO_CACHE
+
+    made = task(function).with_options(
+        cache_policy=NO_CACHE,
+        persist_result=False,
+        retries=3,
+        retry_delay_seconds=[2, 10, 30],
+        retry_condition_fn=_passes,
+    )
+    return made(*args, **kwargs)
+
+
+def _passes(task: Any, task_run: Any, state: Any) -> bool:
+    """Whether an error may go away by itself: a server that does not answer may, a wrong password will not."""
+    from neo4j.exceptions import ServiceUnavailable, SessionExpired, TransientError
+
+    error: BaseException | None = state.result(raise_on_failure=False)
+    while error:
+        if isinstance(error, ServiceUnavailable | SessionExpired | TransientError):
+            return True
+        error = error.__cause__
+    return False
+
+
+def artifact(key: str, markdown: str) -> None:
+    """Leave the run's figures with Prefect, when it is there."""
+    if in_prefect():
+        from prefect.artifacts import create_markdown_artifact
+
+        create_markdown_artifact(markdown, key=key.lower().replace("_", "-"))
