@@ -87,9 +87,9 @@ def close_accounts(
         account.merged = account.mapped - account.rows - account.filtered - account.quarantined
     for source, status, count in _by_row(mapped).collect():
         setattr(accounts[source], status, getattr(accounts[source], status) + count)
-    for account in accounts.values():
-        account.accepted = account.rows - account.duplicate - account.filtered - account.quarantined
-        account.reasons = dict(sorted(account.reasons.items()))
+    for read in accounts.values():
+        read.accepted = read.rows - read.duplicate - read.filtered - read.quarantined
+        read.reasons = dict(sorted(read.reasons.items()))
     _check(accounts, found)
     return found
 

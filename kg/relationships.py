@@ -130,8 +130,9 @@ def events(mapped: Mapped, edge: EdgeType) -> DataFrame:
 
 
 def k_core(mapped: Mapped, core: KCore) -> Mapped:
-    """Filter the rows of pairs outside the k-core: the largest set of (user, item) pairs in which every user
-    has at least `core.user` items and every item at least `core.item` users.
+    """Filter the rows of pairs outside the k-core.
+
+    It is the largest set of pairs in which every user has at least `core.user` items, every item `core.item` users.
     """
     pairs = mapped.accepted.select("from_key", "to_key").distinct().localCheckpoint()
     size = pairs.count()

@@ -14,7 +14,7 @@ import csv
 import glob
 import io
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,7 +77,7 @@ def _hidden(name: str) -> bool:
 
 def _remote_files(uri: str) -> list[str]:
     filesystem, path = fs.FileSystem.from_uri(uri)
-    scheme = uri.split("://")[0]
+    scheme = uri.split("://", maxsplit=1)[0]
     info = filesystem.get_file_info(path)
     infos = [info] if info.is_file else filesystem.get_file_info(fs.FileSelector(path, True, True))
     return [f"{scheme}://{i.path}" for i in infos if i.is_file and not _hidden(i.base_name)]
@@ -270,7 +270,7 @@ def _images(spark: SparkSession, name: str, source: Source, paths: list[str]) ->
     return checked.select(*place, *values, MALFORMED, raw)
 
 
-def _check_pictures(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _check_pictures(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         broken = [None if is_picture(path) else "broken_image" for path in batch.column("path").to_pylist()]
         yield pa.RecordBatch.from_arrays([*batch.columns, pa.array(broken, pa.string())], ["_row", "path", MALFORMED])

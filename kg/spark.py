@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from py4j.protocol import Py4JJavaError
 from pyspark import SparkContext
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_type, to_arrow_type
@@ -54,7 +56,6 @@ LOCAL = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     "spark.sql.shuffle.partitions": "4",
-    "spark.default.parallelism": "4",
     "spark.sql.adaptive.enabled": "false",
     "spark.scheduler.mode": "FAIR",
 }
@@ -159,7 +160,7 @@ def _close_gateway() -> None:
 
 @contextmanager
 def _environment(values: dict[str, str]) -> Iterator[None]:
-    """pyspark's launcher reads the environment only; put back afterwards."""
+    """The launcher of pyspark reads the environment only; put back afterwards."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
@@ -183,9 +184,6 @@ def first_line(error: BaseException) -> str:
 @contextmanager
 def translated(what: str) -> Iterator[None]:
     """Turn what Spark and its JVM raise into one line of ours: a full disk or memory, else an unreadable source."""
-    from py4j.protocol import Py4JJavaError
-    from pyspark.errors import PySparkException
-
     try:
         yield
     except (Py4JJavaError, PySparkException) as error:

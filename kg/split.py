@@ -3,126 +3,38 @@
 Two cuts are made. ``user_time`` holds out each user's latest share of positive events; ``global_time`` everything
 after one moment, so that users without earlier events are cold. Only rows of a cut's `train` may be learned from
 while choosing, and `train` with `valid` while testing.
+
+Held out are positive events of target interactions. An event that is neither held out nor earlier than what is
+(a later negative, a later click) is on no side (``none``), and so is a held-out event whose user had an event with
+that item on an earlier side. Events are ordered by time, then row id; row ids are digests, so events without time
+are held out at random, the same ones in every run.
+
+- ``user_time``: of a user's n positives in a domain, the last ⌈test · n⌉ are test and the ⌈validation · n⌉ before
+  them valid; users for whom that would leave none for train are not held out. Each domain has its own timeline.
+- ``global_time``: the moments at which the given shares of all target events lie ahead, domains together; events at
+  the very moment lie ahead.
+- A `k_core` is that of the train rows; held-out events outside it stay, for users did them.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-from scipy import sparse
+import pyarrow.compute as pc
 
 from kg.ids import IdMap
+from kg.interactions import Catalogue, Interactions
+from kg.project import Graph
+from kg.schema import CUT, EVENT, EdgeType
+from kg.tables import Draft, Output
 
 CutName = Literal["user_time", "global_time"]
 CUTS: tuple[CutName, ...] = ("user_time", "global_time")
-
-
-@dataclass(frozen=True)
-class Catalogue:
-    """The users and the items of all domains as contiguous indices; items of one label are contiguous."""
-
-    users: IdMap
-    items: dict[str, IdMap]
-    """By item label, in the order in which they are laid out."""
-    domains: dict[str, str]
-    """Domain by item label."""
-    user_label: str = "User"
-
-    @property
-    def n_users(self) -> int:
-        """How many users there are."""
-        return len(self.users)
-
-    @property
-    def n_items(self) -> int:
-        """How many items there are, all domains together."""
-        return sum(len(ids) for ids in self.items.values())
-
-    @cached_property
-    def offsets(self) -> dict[str, int]:
-        """The first index of each item label."""
-        starts = np.cumsum([0, *(len(ids) for ids in self.items.values())])
-        return {label: int(start) for label, start in zip(self.items, starts, strict=False)}
-
-    def span(self, label: str) -> slice:
-        """The indices of a label's items."""
-        return slice(self.offsets[label], self.offsets[label] + len(self.items[label]))
-
-    def domain_mask(self, domain: str) -> np.ndarray:
-        """Bool[items]: which items belong to a domain."""
-        mask = np.zeros(self.n_items, bool)
-        for label, of in self.domains.items():
-            if of == domain:
-                mask[self.span(label)] = True
-        return mask
-
-    @cached_property
-    def item_keys(self) -> pa.Array:
-        """External ids of all items by index (unique within a label only)."""
-        return pa.concat_arrays([ids.keys for ids in self.items.values()])
-
-    @cached_property
-    def item_labels(self) -> np.ndarray:
-        """The label of each item by index."""
-        return np.repeat(np.array(list(self.items), object), [len(ids) for ids in self.items.values()])
-
-
-@dataclass(frozen=True)
-class Interactions:
-    """Events as arrays of one length: user and item indices of a `Catalogue`, weight, time and sign."""
-
-    user: np.ndarray
-    """int64"""
-    item: np.ndarray
-    """int64, over all domains"""
-    weight: np.ndarray
-    """float32, 1 where the project file gives none"""
-    time: np.ndarray
-    """int64 microseconds since 1970, 0 where the project file gives none"""
-    positive: np.ndarray
-    """bool"""
-    n_users: int
-    n_items: int
-
-    def __len__(self) -> int:
-        """How many events there are."""
-        return len(self.user)
-
-    def take(self, rows: np.ndarray) -> Self:
-        """The events of a mask or of row numbers."""
-        columns = (getattr(self, name)[rows] for name in ("user", "item", "weight", "time", "positive"))
-        return type(self)(*columns, self.n_users, self.n_items)
-
-    def positives(self) -> Self:
-        """The positive events alone."""
-        return self.take(self.positive)
-
-    def matrix(self) -> sparse.csr_matrix:
-        """CSR[users, items] float32 of ones where a user has a positive event with an item."""
-        rows = self.positives()
-        found = sparse.csr_matrix(
-            (np.ones(len(rows), np.float32), (rows.user, rows.item)), shape=(self.n_users, self.n_items)
-        )
-        found.data[:] = 1.0
-        return found
-
-    def seen(self) -> sparse.csr_matrix:
-        """CSR[users, items] float32 of ones where a user has any event with an item, positive or not."""
-        found = sparse.csr_matrix(
-            (np.ones(len(self), np.float32), (self.user, self.item)), shape=(self.n_users, self.n_items)
-        )
-        found.data[:] = 1.0
-        return found
-
-    @classmethod
-    def concat(cls, parts: "list[Interactions]") -> "Interactions":
-        """Several sets of events of one catalogue as one."""
-        columns = (
-            np.concatenate([getattr(p, name) for p in parts]) for name in ("user", "item", "weight", "time", "positive")
-        )
-        return cls(*columns, parts[0].n_users, parts[0].n_items)
+TRAIN, VALID, TEST, NONE = 0, 1, 2, 3
+SIDES = ("train", "valid", "test", "none")
+NEVER = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True)
@@ -133,3 +45,254 @@ class Cut:
     train: Interactions
     valid: Interactions
     test: Interactions
+
+
+def read_events(tables: Output) -> dict[EdgeType, pa.Table]:
+    """The event tables of stage `tables`."""
+    return {EdgeType.parse(name.removeprefix("events/")): tables.read(name) for name in tables.tables("events/")}
+
+
+def write_cuts(tables: Output, graph: Graph, draft: Draft) -> None:
+    """Stage `cuts`: both cuts of the events of stage `tables`; figures are the events by side."""
+    for name, cut in make_cuts(read_events(tables), graph).items():
+        draft.write(name, cut, CUT)
+        draft.figures[name] = {v["values"]: v["counts"] for v in pc.value_counts(cut["split"]).to_pylist()}
+
+
+def make_cuts(events: Mapping[EdgeType, pa.Table], graph: Graph) -> dict[CutName, pa.Table]:
+    """Both cuts, as `schema.CUT`, of the events of a graph's interactions (`schema.EVENT`)."""
+    rows = _Rows.of({edge: events[edge] for edge in sorted(events)}, graph)
+    sides = {"user_time": _user_time(rows, graph), "global_time": _global_time(rows, graph)}
+    return {name: rows.table(_settled(rows, sides[name], graph)) for name in CUTS}
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """All events in one order; arrays of one length unless said otherwise."""
+
+    events: pa.Table
+    edges: list[EdgeType]
+    edge: np.ndarray
+    """Position in `edges`."""
+    user: np.ndarray
+    item: np.ndarray
+    pair: np.ndarray
+    """A number for each (user, item)."""
+    domain: np.ndarray
+    target: np.ndarray
+    positive: np.ndarray
+    time: np.ndarray
+    """int64 microseconds; 0 where there is none"""
+    timed: np.ndarray
+    """Whether the event's interaction has times."""
+    rank: np.ndarray
+    """Its place among all by time, then row id."""
+
+    @classmethod
+    def of(cls, events: Mapping[EdgeType, pa.Table], graph: Graph) -> "_Rows":
+        edges = list(events)
+        sizes = [len(table) for table in events.values()]
+        whole = pa.concat_tables([table.select(EVENT.names).cast(EVENT) for table in events.values()] or [_nothing()])
+
+        def each(values: list[object], dtype: type) -> np.ndarray:
+            return np.repeat(np.array(values, dtype), sizes)
+
+        parts = [graph.interactions[edge] for edge in edges]
+        domains = [str(graph.nodes[edge.target].domain) for edge in edges]
+        labels = each([edge.target for edge in edges], object)
+        user, _ = _codes(whole["from_key"])
+        item, n_items = _codes(pc.binary_join_element_wise(pa.array(labels, pa.string()), whole["to_key"], "\x1f"))
+        time = pc.fill_null(pc.cast(whole["time"], pa.int64()), 0).to_numpy()
+        order = pc.sort_indices(
+            pa.table({"time": time, "row_id": whole["row_id"]}), [("time", "ascending"), ("row_id", "ascending")]
+        ).to_numpy()
+        rank = np.empty(len(whole), np.int64)
+        rank[order] = np.arange(len(whole))
+        return cls(
+            events=whole,
+            edges=edges,
+            edge=each(list(range(len(edges))), np.int64),
+            user=user,
+            item=item,
+            pair=user * max(n_items, 1) + item,
+            domain=each([sorted(set(domains)).index(domain) for domain in domains], np.int64),
+            target=each([part.target for part in parts], bool),
+            positive=pc.fill_null(whole["positive"], False).to_numpy(),
+            time=time,
+            timed=each([part.time is not None for part in parts], bool),
+            rank=rank,
+        )
+
+    def table(self, side: np.ndarray) -> pa.Table:
+        """The rows as a cut."""
+        names = pa.array([edge.name for edge in self.edges], pa.string()).take(pa.array(self.edge))
+        splits = pa.array(SIDES, pa.string()).take(pa.array(side))
+        columns = {"edge": names, **{c: self.events[c] for c in EVENT.names}, "split": splits}
+        return pa.table(columns).cast(CUT)
+
+
+def _nothing() -> pa.Table:
+    return EVENT.empty_table()
+
+
+def _codes(keys: pa.ChunkedArray) -> tuple[np.ndarray, int]:
+    encoded = pc.dictionary_encode(keys).combine_chunks()
+    encoded = encoded.chunk(0) if isinstance(encoded, pa.ChunkedArray) else encoded
+    return encoded.indices.to_numpy().astype(np.int64), len(encoded.dictionary)
+
+
+def _ceil(share: float, counts: np.ndarray) -> np.ndarray:
+    """⌈share · n⌉, where 0.1 · 30 is 3."""
+    return np.ceil(np.round(share * counts, 9)).astype(np.int64)
+
+
+def _user_time(rows: _Rows, graph: Graph) -> np.ndarray:
+    """The side of each event before pairs are looked at: each user's latest positives by domain."""
+    _, group = np.unique(rows.user * (rows.domain.max(initial=0) + 1) + rows.domain, return_inverse=True)
+    n_groups = group.max(initial=-1) + 1
+    candidates = np.flatnonzero(rows.positive & rows.target)
+    candidates = candidates[np.lexsort((rows.rank[candidates], group[candidates]))]
+    counts = np.bincount(group[candidates], minlength=n_groups)
+    tests, valids = _ceil(graph.split.test, counts), _ceil(graph.split.validation, counts)
+    left = counts - tests - valids
+    left = np.where(left > 0, left, counts)
+    place = np.arange(len(candidates)) - np.repeat(np.cumsum(counts) - counts, counts)
+    of = group[candidates]
+    held = candidates[place >= left[of]]
+    first = np.full(n_groups, NEVER)
+    np.minimum.at(first, group[held], rows.rank[held])
+    side = np.where(rows.rank < first[group], TRAIN, NONE)
+    # Beside timed targets an event without time might be later than what is held out.
+    side[(first[group] != NEVER) & (rows.timed != _target_timed(rows))] = NONE
+    is_test = place >= (counts - tests)[of]
+    side[held] = np.where(is_test[place >= left[of]], TEST, VALID)
+    return side
+
+
+def _target_timed(rows: _Rows) -> np.ndarray:
+    """Whether the target interaction of each event's domain has times."""
+    by_domain = np.zeros(rows.domain.max(initial=0) + 1, bool)
+    by_domain[rows.domain[rows.target & rows.timed]] = True
+    return by_domain[rows.domain]
+
+
+def _global_time(rows: _Rows, graph: Graph) -> np.ndarray:
+    """The side of each event before pairs are looked at: one moment for all, by place where there is no time."""
+    side = np.full(len(rows.user), NONE)
+    for timed in (True, False):
+        chosen = rows.timed == timed
+        at = rows.time if timed else rows.rank
+        ordered = np.sort(at[chosen & rows.target])
+        if not len(ordered):
+            side[chosen] = TRAIN
+            continue
+        test = _moment(ordered, graph.split.test)
+        valid = _moment(ordered, graph.split.test + graph.split.validation)
+        side[chosen & (at < valid)] = TRAIN
+        held = chosen & rows.positive & rows.target
+        side[held & (at >= valid)] = VALID
+        side[held & (at >= test)] = TEST
+    return side
+
+
+def _moment(ordered: np.ndarray, share: float) -> int:
+    """The first of the last `share` of ordered values."""
+    return int(ordered[max(0, len(ordered) - int(_ceil(share, np.array(len(ordered)))))])
+
+
+def _settled(rows: _Rows, side: np.ndarray, graph: Graph) -> np.ndarray:
+    """Take the k-core of the train rows, and drop pairs from a side that an earlier one has."""
+    side = side.copy()
+    for position, edge in enumerate(rows.edges):
+        if core := graph.interactions[edge].k_core:
+            train = np.flatnonzero((rows.edge == position) & (side == TRAIN))
+            kept = k_core(rows.user[train], rows.item[train], core.user, core.item)
+            side[train[~kept]] = NONE
+    for later, earlier in ((VALID, [TRAIN]), (TEST, [TRAIN, VALID])):
+        seen = np.unique(rows.pair[np.isin(side, earlier)])
+        side[(side == later) & np.isin(rows.pair, seen)] = NONE
+    return side
+
+
+def k_core(user: np.ndarray, item: np.ndarray, user_least: int, item_least: int) -> np.ndarray:
+    """Which events (bool) lie in the k-core; `user` and `item` are numbers from 0.
+
+    It is the largest set of pairs in which users have `user_least` items or more, and items `item_least` users.
+    """
+    if not len(user):
+        return np.zeros(0, bool)
+    n_items = item.max() + 1
+    pairs, inverse = np.unique(user * n_items + item, return_inverse=True)
+    users, items = pairs // n_items, pairs % n_items
+    kept = np.ones(len(pairs), bool)
+    while True:
+        by_user = np.bincount(users[kept], minlength=user.max() + 1)
+        by_item = np.bincount(items[kept], minlength=n_items)
+        still = kept & (by_user[users] >= user_least) & (by_item[items] >= item_least)
+        if (still == kept).all():
+            return kept[inverse]
+        kept = still
+
+
+def catalogue(output: Output) -> Catalogue:
+    """Users and items of stage `graph`, in the order of its node tables; labels in alphabetical order."""
+    labels = output.manifest.meta["labels"]
+    keys = {
+        label: output.read(f"nodes/{label}", ["key"])["key"] for label in labels if labels[label]["side"] != "entity"
+    }
+    users = [label for label in labels if labels[label]["side"] == "user"]
+    if len(users) != 1:
+        raise ValueError(f"interactions must start from one label, found {users}")
+    items = sorted(label for label in keys if labels[label]["side"] == "item")
+    return Catalogue(
+        users=IdMap(users[0], keys[users[0]]),
+        items={label: IdMap(label, keys[label]) for label in items},
+        domains={label: str(labels[label]["domain"]) for label in items},
+        user_label=users[0],
+    )
+
+
+def read_cut(output: Output, name: CutName, catalogue: Catalogue) -> Cut:
+    """A cut of stage `cuts` in a catalogue's indices; item labels outside the catalogue are left out.
+
+    Raises `UnknownIdError` for a user or item that the catalogue should have and has not.
+    """
+    table = output.read(name)
+    sides = {side: table.filter(pc.equal(table["split"], side)) for side in ("train", "valid", "test")}
+    return Cut(name, **{side: _interactions(rows, catalogue) for side, rows in sides.items()})
+
+
+def all_events(output: Output, catalogue: Catalogue) -> Interactions:
+    """All events of stage `tables` (of a `k_core`, those inside it) in a catalogue's indices."""
+    parts = []
+    for edge, rows in read_events(output).items():
+        pairs = output.read(f"relationships/{edge.name}", ["from_key", "to_key"])
+        kept = rows.join(pairs, ["from_key", "to_key"], join_type="left semi").sort_by("row_id")
+        parts.append(kept.append_column("edge", pa.array([edge.name] * len(kept), pa.string())))
+    return _interactions(pa.concat_tables(parts), catalogue)
+
+
+def _interactions(rows: pa.Table, catalogue: Catalogue) -> Interactions:
+    parts = []
+    for name in sorted(pc.unique(rows["edge"]).to_pylist()):
+        label = EdgeType.parse(name).target
+        if label in catalogue.items:
+            chosen = rows.filter(pc.equal(rows["edge"], name))
+            items = catalogue.items[label].encode(chosen["to_key"]) + catalogue.offsets[label]
+            parts.append(
+                Interactions(
+                    user=catalogue.users.encode(chosen["from_key"]),
+                    item=items,
+                    weight=pc.fill_null(chosen["weight"], 1.0).to_numpy().astype(np.float32),
+                    time=pc.fill_null(pc.cast(chosen["time"], pa.int64()), 0).to_numpy(),
+                    positive=pc.fill_null(chosen["positive"], False).to_numpy(),
+                    n_users=catalogue.n_users,
+                    n_items=catalogue.n_items,
+                )
+            )
+    return Interactions.concat(parts or [_no_events(catalogue)])
+
+
+def _no_events(catalogue: Catalogue) -> Interactions:
+    whole, real = np.zeros(0, np.int64), np.zeros(0, np.float32)
+    return Interactions(whole, whole, real, whole, whole.astype(bool), catalogue.n_users, catalogue.n_items)

@@ -127,7 +127,8 @@ def _edge_types(mapped: Mapped, name: str) -> list[EdgeType]:
     for row in sorted(found):
         if relations.setdefault(row.type, row.relation) != row.relation:
             raise ConfigError(
-                f"relationships.{name}: relations {relations[row.type]!r} and {row.relation!r} would both be {row.type}; "
+                f"relationships.{name}: relations {relations[row.type]!r} and {row.relation!r} would both be "
+                f"{row.type}; "
                 "make them differ in letters or digits by an expression in `triples.relation`"
             )
     return sorted({EdgeType(row.from_label, row.type, row.to_label) for row in found})
