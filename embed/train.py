@@ -1,0 +1,204 @@
+"""Supervised link prediction: fit a network on a snapshot and the training side of a cut."""
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import dgl
+import torch
+from torch import Tensor
+
+from embed.batches import Batch, full_graph_batches, sampled_batches
+from embed.config import EmbedConfig
+from embed.features import Features
+from embed.graph import Placement, Snapshot, reverse_types, target_edges, to_hetero, without_leaves
+from embed.infer import Embeddings, embed_graph
+from embed.inputs import Views, make_inputs, principal_axes
+from embed.model import Inputs, Network, Shape
+from embed.objectives import bpr, sampled_softmax
+from embed.ops import resolve_device, seed_everything
+from kg.schema import EdgeType
+from kg.split import Catalogue, Interactions
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass
+class History:
+    """What training did, epoch by epoch."""
+
+    losses: list[float] = field(default_factory=list)
+    metrics: list[float] = field(default_factory=list)
+    """The validation figure after each epoch; empty without a validation callable."""
+    best_epoch: int = 0
+    """Epochs trained when the kept weights were reached; counts from 1."""
+    seconds: float = 0.0
+    stopped: str = "epochs"
+    """Why it ended: `epochs`, `patience` or `seconds`."""
+
+
+@dataclass
+class Trained:
+    """A fitted network with what it takes to apply it to a snapshot."""
+
+    network: Network
+    config: EmbedConfig
+    features: Features
+    id_keys: dict[str, list[str]]
+    """External ids of the nodes that have a vector of their own, by label, in row order."""
+    history: History
+    snapshot: Snapshot
+    views: Views
+    catalogue: Catalogue
+
+    def embed(self, interactions: Interactions | None) -> Embeddings:
+        """Vectors of all users and items when these are the interactions to pass messages along."""
+        return self.embed_on(*self.prepare(interactions))
+
+    def prepare(self, interactions: Interactions | None) -> tuple[dgl.DGLHeteroGraph, Inputs]:
+        """The graph that the network sees and what its nodes bring with them."""
+        graph = to_hetero(self.snapshot, self.catalogue, interactions, self.config.graph.max_relations)
+        shape, device = self.network.shape, next(self.network.parameters()).device
+        inputs = make_inputs(self.snapshot, self.views, self.features, self.id_keys, graph, shape, device)
+        described = {label for by_label in self.views.by_view.values() for label in by_label}
+        bare = {label for label in graph.ntypes if not shape.features.get(label) and label not in shape.ids}
+        graph, rows = without_leaves(graph, bare - described - {shape.user, *shape.items})
+        return graph, inputs.take(rows)
+
+    def embed_on(self, graph: dgl.DGLHeteroGraph, inputs: Inputs) -> Embeddings:
+        """The same on what `prepare` made."""
+        whole = graph.num_edges() <= self.config.graph.full_graph_edges
+        placement = Placement.of(self.snapshot, self.catalogue)
+        return embed_graph(self.network, graph, inputs, placement, None if whole else self.config.batch_size)
+
+
+def fit(
+    snapshot: Snapshot,
+    views: Views,
+    catalogue: Catalogue,
+    train: Interactions,
+    config: EmbedConfig,
+    *,
+    validate: Callable[[Embeddings], float] | None = None,
+    epochs: int | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    progress: Progress | None = None,
+) -> Trained:
+    """Learn from the positives of `train`, one model over all domains.
+
+    With `validate` (higher is better) training stops early and keeps the best weights; without it, or with `epochs`,
+    it runs that many epochs. A refit gives `epochs=trained.history.best_epoch` and no `validate`. The arguments
+    `seed` and `device` stand for the configuration's where given. `progress` is told (epochs done, at most).
+    """
+    seed_everything(config.seed if seed is None else seed)
+    where = resolve_device(config.device if device is None else device)
+    graph = to_hetero(snapshot, catalogue, train, config.graph.max_relations)
+    features = Features.fit(snapshot)
+    shape, id_keys = layout(snapshot, views, catalogue, graph, features, config)
+    network = Network(shape, config)
+    network.start_from(principal_axes(views, config.graph.dim))
+    trained = Trained(network.to(where), config, features, id_keys, History(), snapshot, views, catalogue)
+    _Loop(trained, train, epochs or config.epochs, validate).run(progress)
+    return trained
+
+
+def layout(
+    snapshot: Snapshot,
+    views: Views,
+    catalogue: Catalogue,
+    graph: dgl.DGLHeteroGraph,
+    features: Features,
+    config: EmbedConfig,
+) -> tuple[Shape, dict[str, list[str]]]:
+    """The network's shape for this snapshot, and whose vectors its id tables hold."""
+    ends = [catalogue.user_label, *catalogue.items]
+    reverse = reverse_types(graph)
+    forward = {(e.source, e.type, e.target) for e in target_edges(snapshot, catalogue).values()}
+    interactions = [r for r in graph.canonical_etypes if r in forward or reverse[r] in forward]
+    id_keys = {label: snapshot.keys(label).to_pylist() for label in ends} if config.graph.ids else {}
+    shape = Shape(
+        user=catalogue.user_label,
+        items=list(catalogue.items),
+        labels=list(graph.ntypes),
+        relations=list(graph.canonical_etypes),
+        interactions=interactions,
+        features={label: features.width(label) for label in graph.ntypes},
+        views=views.widths,
+        ids={label: len(keys) for label, keys in id_keys.items()},
+    )
+    return shape, id_keys
+
+
+class _Loop:
+    """The training loop of one fit."""
+
+    def __init__(
+        self,
+        trained: Trained,
+        train: Interactions,
+        epochs: int,
+        validate: Callable[[Embeddings], float] | None,
+    ) -> None:
+        self.trained, self.epochs, self.validate = trained, epochs, validate
+        self.config, self.network = trained.config, trained.network
+        self.graph, self.inputs = trained.prepare(train)
+        self.optimiser = torch.optim.Adam(
+            self.network.parameters(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay
+        )
+        self.targets: dict[str, EdgeType] = target_edges(trained.snapshot, trained.catalogue)
+
+    def run(self, progress: Progress | None) -> None:
+        history, started = self.trained.history, time.monotonic()
+        best: dict[str, Tensor] | None = None
+        for epoch in range(1, self.epochs + 1):
+            history.losses.append(self._epoch())
+            if self.validate:
+                history.metrics.append(self.validate(self.trained.embed_on(self.graph, self.inputs)))
+                if history.metrics[-1] > max(history.metrics[:-1], default=-float("inf")):
+                    best, history.best_epoch = copy.deepcopy(self.network.state_dict()), epoch
+            if progress:
+                progress(epoch, self.epochs)
+            history.seconds = time.monotonic() - started
+            if self.validate and epoch - history.best_epoch >= self.config.patience:
+                history.stopped = "patience"
+                break
+            if history.seconds > self.config.max_seconds:
+                history.stopped = "seconds"
+                break
+        if best is not None:
+            self.network.load_state_dict(best)
+        else:
+            history.best_epoch = len(history.losses)
+        self.network.eval()
+
+    def _epoch(self) -> float:
+        self.network.train()
+        total = edges = 0.0
+        for batch in self._batches():
+            loss = self._loss(batch)
+            self.optimiser.zero_grad()
+            loss.backward()
+            self.optimiser.step()
+            size = sum(task.edges.shape[1] for task in batch.tasks)
+            total += float(loss.detach()) * size
+            edges += size
+        return total / max(edges, 1.0)
+
+    def _batches(self):
+        whole = self.graph.num_edges() <= self.config.graph.full_graph_edges
+        make = full_graph_batches if whole else sampled_batches
+        return make(self.graph, self.inputs, self.trained.catalogue, self.targets, self.config)
+
+    def _loss(self, batch: Batch) -> Tensor:
+        fused = self.network(batch.hops, batch.inputs, batch.targets)
+        users = fused[self.network.shape.user].z
+        items = torch.cat([fused[label].z for label in batch.labels])
+        objective = sampled_softmax if self.config.objective == "softmax" else bpr
+        losses, sizes = [], []
+        for task in batch.tasks:
+            edges, pool = task.edges.to(users.device), task.pool.to(users.device)
+            losses.append(objective(users, items, edges, pool, self.config.temperature) * edges.shape[1])
+            sizes.append(edges.shape[1])
+        return torch.stack(losses).sum() / sum(sizes)
