@@ -1,0 +1,51 @@
+"""One Spark session for all tests of this package, and a way to ingest a small project."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from kg.clean import ingest
+from kg.jars import Jars
+from kg.java import Java
+from kg.project import Graph
+from kg.spark import session
+from kg.tables import Output, Workspace
+
+
+@pytest.fixture(scope="session")
+def spark(java: Java, jars: Jars, java_options: str) -> Iterator[SparkSession]:
+    """A real session with GraphFrames."""
+    with session(java, jars.graphframes, memory="1g", java_options=java_options) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def ingested(
+    spark: SparkSession, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[dict[str, str], dict[str, object]], Output]:
+    """Write files (name to text), ingest the graph that is described over them, and give its output."""
+
+    def run(files: dict[str, str], graph: dict[str, object]) -> Output:
+        folder = tmp_path_factory.mktemp("ingest")
+        for name, text in files.items():
+            (folder / name).write_text(text)
+        return run_in(folder, graph, spark)
+
+    return run
+
+
+def run_in(folder: Path, graph: dict[str, object], spark: SparkSession) -> Output:
+    """Ingest a graph whose sources lie in a folder."""
+    described = Graph.model_validate(graph)
+    sources = {
+        name: source.model_copy(update={"path": str(folder / source.path) if source.path else None})
+        for name, source in described.sources.items()
+    }
+    stage = Workspace(folder / "run").stage("tables")
+    with stage.create("test") as draft:
+        ingest(described.model_copy(update={"sources": sources}), spark, draft)
+    output = stage.current()
+    assert output is not None
+    return output
