@@ -21,6 +21,7 @@ VIEWS = ("h", "v", "c", "z")
 SLOTS = ("a", "b")
 VECTORS = tuple(f"{view}_{slot}" for view in VIEWS for slot in SLOTS)
 LIMIT = 10_000
+IN_TRANSACTIONS = f"IN TRANSACTIONS OF {LIMIT} ROWS"
 
 FIND_PROJECT = f"MATCH (p:{PROJECT} {{key: 'project'}}) RETURN p.name, p.format"
 # With `key` unique, of two projects that claim at once one gets the other's name back.
@@ -30,10 +31,15 @@ CLAIM_PROJECT = (
 READ_LEDGER = f"MATCH (p:{PROJECT} {{key: 'project'}}) RETURN p.ledger"
 WRITE_LEDGER = f"MATCH (p:{PROJECT} {{key: 'project'}}) SET p.ledger = $ledger RETURN count(*)"
 
-_NO_VECTORS = ", ".join(f"{name}: null" for name in VECTORS)
-OUR_NODES = f"MATCH (n) WHERE n._hash IS NOT NULL RETURN labels(n), n {{.*, {_NO_VECTORS}}}"
+# Temporal values as text: the driver takes half a second to make objects of a thousand of them.
+_AS_TEXT = (
+    "[k IN keys({0}) WHERE NOT k IN $without | "
+    "[k, CASE WHEN {0}[k] IS :: ZONED DATETIME OR {0}[k] IS :: LOCAL DATETIME THEN toString({0}[k]) ELSE {0}[k] END]]"
+)
+OUR_NODES = f"MATCH (n) WHERE n._hash IS NOT NULL RETURN labels(n), {_AS_TEXT.format('n')}"
 OUR_RELATIONSHIPS = (
-    "MATCH (a)-[r]->(b) WHERE r._hash IS NOT NULL RETURN labels(a), a.key, type(r), labels(b), b.key, properties(r)"
+    "MATCH (a)-[r]->(b) WHERE r._hash IS NOT NULL "
+    f"RETURN labels(a), a.key, type(r), labels(b), b.key, {_AS_TEXT.format('r')}"
 )
 
 
@@ -135,18 +141,18 @@ def delete_relationships(edge: EdgeType) -> str:
 
 
 def drop_node_property(label: str, name: str) -> str:
-    """Removes a property from up to 10,000 of our nodes; returns how many had it."""
+    """Removes a property from our nodes, in transactions of its own; returns how many had it."""
     return (
         f"MATCH (n:{quote(label)}) WHERE n._hash IS NOT NULL AND n.{quote(name)} IS NOT NULL "
-        f"WITH n LIMIT {LIMIT} REMOVE n.{quote(name)} RETURN count(*)"
+        f"CALL (n) {{ REMOVE n.{quote(name)} }} {IN_TRANSACTIONS} RETURN count(*)"
     )
 
 
 def drop_relationship_property(edge: EdgeType, name: str) -> str:
-    """Removes a property from up to 10,000 of our relationships; returns how many had it."""
+    """Removes a property from our relationships, in transactions of its own; returns how many had it."""
     return (
         f"MATCH {_pattern(edge)} WHERE r._hash IS NOT NULL AND r.{quote(name)} IS NOT NULL "
-        f"WITH r LIMIT {LIMIT} REMOVE r.{quote(name)} RETURN count(*)"
+        f"CALL (r) {{ REMOVE r.{quote(name)} }} {IN_TRANSACTIONS} RETURN count(*)"
     )
 
 

@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -77,17 +78,12 @@ def digest(store: Store) -> str:
     """A digest of all that we loaded: labels, keys, types, properties (features too, vectors not), in any order."""
     total = 0
     for query in (cypher.OUR_NODES, cypher.OUR_RELATIONSHIPS):
-        for batch in store.stream_rows(query):
+        for batch in store.stream_rows(query, {"without": [*cypher.VECTORS, "_adopted"]}):
             for row in batch:
-                text = json.dumps([_canonical(value) for value in row], sort_keys=True, default=str)
-                total += int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest())
+                values = [sorted(value) if isinstance(value, list) else value for value in row]
+                digest = hashlib.blake2b(json.dumps(values, default=str).encode(), digest_size=16)
+                total += int.from_bytes(digest.digest())
     return f"{total % (1 << 128):032x}"
-
-
-def _canonical(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: v for k, v in value.items() if v is not None and k != "_adopted"}
-    return sorted(value) if isinstance(value, list) else value
 
 
 @dataclass(frozen=True)
@@ -139,7 +135,7 @@ def _load_nodes(store: Store, tables: Output, label: str, progress: Progress) ->
     types = {**columns, **dict.fromkeys(constants, pa.string())}
     salt = _salt(label, side, constants, list(types))
     batches = _rows(tables, table, salt, NODE_ROWS, list(constants.values()))
-    done = store.write(cypher.merge_nodes(label, side, types), batches, progress=lambda rows: progress(table, rows))
+    done = store.write(cypher.merge_nodes(label, side, types), batches, progress=partial(progress, table))
     return _account(tables, table, done.returned, done.nodes_created)
 
 
@@ -148,7 +144,7 @@ def _load_relationships(store: Store, tables: Output, name: str, progress: Progr
     columns = columns_of(tables, table)
     batches = _rows(tables, table, _salt(name, list(columns)), EDGE_ROWS)
     statement = cypher.merge_relationships(EdgeType.parse(name), columns)
-    done = store.write(statement, batches, progress=lambda rows: progress(table, rows))
+    done = store.write(statement, batches, progress=partial(progress, table))
     return _account(tables, table, done.returned, done.relationships_created)
 
 
@@ -156,7 +152,7 @@ def _load_features(store: Store, tables: Output, label: str, progress: Progress)
     table = f"features/{label}"
     names = list(columns_of(tables, table))
     batches = (_values(batch, ["key", *names]) for batch in scan(tables, table, NODE_ROWS))
-    done = store.write(cypher.set_features(label, names), batches, progress=lambda rows: progress(table, rows))
+    done = store.write(cypher.set_features(label, names), batches, progress=partial(progress, table))
     return _account(tables, table, done.returned, 0)
 
 
@@ -211,10 +207,10 @@ def _drop_stale(store: Store, before: _Ledger, wanted: _Ledger) -> None:
     for label in wanted.nodes:
         known = {*wanted.nodes[label], *wanted.features.get(label, ())}
         for name in sorted({*before.nodes.get(label, ()), *before.features.get(label, ())} - known):
-            store.repeat(cypher.drop_node_property(label, name))
+            store.sweep(cypher.drop_node_property(label, name))
     for edge, columns in wanted.edges.items():
         for name in sorted(set(before.edges.get(edge, ())) - set(columns)):
-            store.repeat(cypher.drop_relationship_property(EdgeType.parse(edge), name))
+            store.sweep(cypher.drop_relationship_property(EdgeType.parse(edge), name))
 
 
 def _salt(*parts: Any) -> bytes:

@@ -15,6 +15,8 @@ from kg.errors import StoreError
 from kg.server import Connection
 
 FORMAT = 1
+# The driver's preview of HTTP has no transactions that it retries.
+SCHEMES = {f"{name}{security}" for name in ("bolt", "neo4j") for security in ("", "+s", "+ssc")}
 REFUSALS: tuple[type[Exception], ...] = (DriverError, Neo4jError)
 Progress = Callable[[str, int], None]
 """Told a table's name and how many more of its rows are done."""
@@ -53,6 +55,11 @@ class Store:
 
     def __enter__(self) -> Self:
         """Connect and try the credentials and the database."""
+        if self.connection.uri.partition("://")[0] not in SCHEMES:
+            raise StoreError(
+                f"{self.connection.uri!r} is no address of Neo4j: "
+                "set CROSSGRAPH_NEO4J__URI to one like bolt://127.0.0.1:7687"
+            )
         with self._translated((*REFUSALS, OSError, ValueError)):
             self._driver = neo4j.GraphDatabase.driver(
                 self.connection.uri,
@@ -128,12 +135,11 @@ class Store:
                 progress(len(batch))
         return total
 
-    def repeat(self, query: str, params: Mapping[str, Any] | None = None) -> int:
-        """Run a query, which must return one number, until that is 0; the sum (of what it deleted, mostly)."""
-        total = 0
-        while count := self.value(query, params):
-            total += count
-        return total
+    def sweep(self, query: str, params: Mapping[str, Any] | None = None) -> int:
+        """Run a query that commits by itself (``IN TRANSACTIONS``) and returns one number; never retried."""
+        with self._session(neo4j.WRITE_ACCESS) as session:
+            [[count]] = session.run(query, dict(params or {})).values()
+        return int(count)
 
     def define(self, *statements: str) -> None:
         """Run schema statements and wait until all indexes are online."""

@@ -80,7 +80,8 @@ def _make(x: str, type_: pa.DataType) -> str:
 def _unmake(x: str, type_: pa.DataType) -> str:
     if pt.is_timestamp(type_):
         instant = x if type_.tz else f"datetime({{datetime: {x}, timezone: 'Z'}})"
-        return f"{instant}.epochSeconds * 1000000 + {x}.microsecond"
+        # epochSeconds would round towards 1970, so that a moment before it came back up to a second late.
+        return f"{instant}.epochMillis * 1000 + {x}.microsecond % 1000"
     return f"duration.inDays(date({{year: 1970}}), {x}).days" if pt.is_date32(type_) else x
 
 

@@ -1,0 +1,125 @@
+"""Statements made from hostile names keep them inside the quotes; the rest is shown by what they do to a real Neo4j."""
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kg import cypher, cypher_vectors
+from kg.schema import EdgeType
+from kg.server import Connection
+from kg.store import Store
+from kg.values import into, out_of
+from tests.kg.small_graph import operators
+
+HOSTILE = "x`) DETACH DELETE n //"
+
+
+def unquoted(statement: str) -> str:
+    """What Cypher sees as code: everything but names between backticks, in which a doubled backtick is one."""
+    outside, inside, i = [], False, 0
+    while i < len(statement):
+        if statement[i] == "`":
+            if inside and statement[i : i + 2] == "``":
+                i += 2
+                continue
+            inside = not inside
+        elif not inside:
+            outside.append(statement[i])
+        i += 1
+    assert not inside, "a name never ends"
+    return "".join(outside)
+
+
+def statements(name: str) -> list[str]:
+    edge = EdgeType(name, name, name)
+    columns = {name: pa.string(), "at": pa.timestamp("us", "UTC")}
+    return [
+        cypher.unique_key(name),
+        cypher.merge_nodes(name, "item", columns),
+        cypher.merge_relationships(edge, columns),
+        cypher.set_features(name, [name]),
+        cypher.count_nodes(name),
+        cypher.count_relationships(edge),
+        cypher.node_keys(name),
+        cypher.relationship_identities(edge),
+        cypher.delete_nodes(name),
+        cypher.disown_nodes(name),
+        cypher.delete_relationships(edge),
+        cypher.drop_node_property(name, name),
+        cypher.drop_relationship_property(edge, name),
+        cypher.select_nodes(name, columns),
+        cypher.select_edges(edge, columns, True),
+        cypher_vectors.set_vectors(name),
+        cypher_vectors.count_vectors(name, "a"),
+        cypher_vectors.replace_recommendations(name, {"d": [name, name]}),
+    ]
+
+
+@given(st.text(min_size=1).filter(lambda name: "\\u" not in name and "\0" not in name))
+def test_the_code_of_a_statement_does_not_depend_on_names(name: str) -> None:
+    assert [unquoted(s) for s in statements(name)] == [unquoted(s) for s in statements("Plain")]
+
+
+@pytest.mark.parametrize("name", ["", "a\\u0060b", "a\0b"])
+def test_names_that_cannot_be_quoted_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="cannot be a name"):
+        cypher.quote(name)
+
+
+def test_neo4j_takes_hostile_names_as_names(clean_connection: Connection) -> None:
+    edge = EdgeType(HOSTILE, HOSTILE, HOSTILE)
+    columns = {HOSTILE: pa.int64()}
+    with Store(clean_connection) as store:
+        store.ensure_unique([HOSTILE])
+        store.write(cypher.merge_nodes(HOSTILE, "item", columns), [[["k1", 7, 1], ["k2", 8, None]]])
+        store.write(cypher.merge_relationships(edge, columns), [[["k1", "k2", "r", 9, 5]]])
+        assert store.rows("MATCH (n)-[r]->(m) RETURN labels(n), properties(n), type(r), properties(r), m.key") == [
+            [
+                [HOSTILE, "Item"],
+                {"key": "k1", "_hash": 7, HOSTILE: 1},
+                HOSTILE,
+                {"row_id": "r", "_hash": 9, HOSTILE: 5},
+                "k2",
+            ]
+        ]
+        for statement in statements(HOSTILE)[4:8]:
+            store.rows(statement)
+
+
+@pytest.mark.parametrize(
+    ("type_", "travels", "property_"),
+    [
+        (pa.timestamp("us", "UTC"), -1, "datetime('1969-12-31T23:59:59.999999Z')"),
+        (pa.timestamp("us", "UTC"), 1_600_000_000_123_456, "datetime('2020-09-13T12:26:40.123456Z')"),
+        (pa.timestamp("us"), -1, "localdatetime('1969-12-31T23:59:59.999999')"),
+        (pa.date32(), -1, "date('1969-12-31')"),
+        (pa.date32(), 18262, "date('2020-01-01')"),
+        (pa.list_(pa.date32()), [0, 1], "[date('1970-01-01'), date('1970-01-02')]"),
+        (pa.list_(pa.timestamp("us", "UTC")), [-1], "[datetime('1969-12-31T23:59:59.999999Z')]"),
+        (pa.list_(pa.int64()), [3], "[3]"),
+        (pa.string(), "x", "'x'"),
+        (pa.timestamp("us", "UTC"), None, "null"),
+        (pa.date32(), None, "null"),
+        (pa.list_(pa.date32()), None, "null"),
+    ],
+)
+def test_values_become_properties_and_come_back(
+    connection: Connection, type_: pa.DataType, travels: object, property_: str
+) -> None:
+    query = (
+        f"WITH $value AS x, {property_} AS p RETURN coalesce({into('x', type_)} = p, x IS NULL), {out_of('p', type_)}"
+    )
+    with Store(connection) as store:
+        assert store.rows(query, {"value": travels}) == [[True, travels]]
+
+
+def test_nodes_are_selected_by_the_index_without_sorting(clean_connection: Connection) -> None:
+    with Store(clean_connection) as store:
+        store.ensure_unique(["Film"])
+        store.write(cypher.merge_nodes("Film", "item", {}), [[[f"k{i}", 1] for i in range(5000)]])
+    plan = operators(
+        clean_connection, cypher.select_nodes("Film", {"key": pa.string(), "at": pa.timestamp("us", "UTC")})
+    )
+    assert plan & {"NodeUniqueIndexSeekByRange", "NodeIndexSeekByRange"}
+    assert "Sort" not in plan
