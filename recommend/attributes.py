@@ -1,6 +1,7 @@
 """What items have in common in the graph: genres, people, topics; read from a snapshot's tables."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -28,11 +29,14 @@ class Attributes:
     titles: list[str]
     """Name of each item."""
 
+    @cached_property
+    def frequency(self) -> np.ndarray:
+        """int64[facets]: how many items have each facet."""
+        return np.bincount(self.matrix.indices, minlength=self.matrix.shape[1])
+
     def weighted(self) -> sparse.csr_matrix:
         """CSR[items, facets] with rare facets weighing more (inverse document frequency), rows of length 1."""
-        items, facets = self.matrix.shape
-        shared = np.bincount(self.matrix.indices, minlength=facets)
-        weights = np.log(max(items, 1) / np.maximum(shared, 1)).astype(np.float32)
+        weights = np.log(max(self.matrix.shape[0], 1) / np.maximum(self.frequency, 1)).astype(np.float32)
         found = sparse.csr_matrix(self.matrix @ sparse.diags(weights), dtype=np.float32)
         lengths = np.sqrt(np.asarray(found.multiply(found).sum(1)).ravel())
         return sparse.csr_matrix(sparse.diags(1 / np.maximum(lengths, 1e-9)) @ found, dtype=np.float32)
@@ -82,7 +86,9 @@ def read_attributes(output: Output, catalogue: Catalogue) -> Attributes:
 
     Interactions are no facets. `UnknownIdError` when the snapshot holds an item that the catalogue lacks.
     """
-    items, columns, relations, called = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [], []
+    items, columns = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    relations: list[str] = []
+    called: list[str] = []
     for table in output.tables("edges/"):
         edge = EdgeType.parse(table.removeprefix("edges/"))
         if output.manifest.meta["edges"][edge.name]["interaction"]:

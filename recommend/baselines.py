@@ -73,6 +73,10 @@ class ItemKNN:
         """Sums of the similarities to the user's items."""
         return (self.matrix[users] @ self.similarity).toarray().astype(np.float32)
 
+    def between(self, liked: Int[np.ndarray, " h"], items: Int[np.ndarray, " n"]) -> Float[np.ndarray, "h n"]:
+        """The similarities of some items to others: what each of `liked` adds to the items' scores."""
+        return self.similarity[liked][:, items].toarray()
+
 
 class EASE:
     r"""Embarrassingly shallow autoencoder, after Steck (2019), eq. 8.

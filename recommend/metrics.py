@@ -53,7 +53,7 @@ def by_user(
     """Recall, NDCG and MRR at each of `CUTOFFS`, as ``ndcg@10`` …; `items` must be at least that wide."""
     y = hits(items, users, relevant)
     n = np.diff(relevant.indptr)[users]
-    found = {}
+    found: dict[str, np.ndarray] = {}
     for k in CUTOFFS:
         found |= {f"recall@{k}": recall(y[:, :k], n), f"ndcg@{k}": ndcg(y[:, :k], n), f"mrr@{k}": mrr(y[:, :k])}
     return found

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from embed.infer import Embeddings
 
 NAMES = (
-    "ease", "ease_all", "ease_recent", "item_knn", "walk", "popular", "recent", "z", "graph", "text", "image", "shared", "paths"
+    "ease", "ease_all", "ease_recent", "item_knn", "walk", "popular", "recent", "z", "graph", "text", "image",
+    "shared", "paths",
 )  # fmt: skip
 HALF_LIFE = 5.0
 """Positives after which an item of the history counts half in `ease_recent`."""
