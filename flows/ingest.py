@@ -7,27 +7,20 @@ from pathlib import Path
 from pyarrow import fs
 
 from flows.progress import by_table, steps
-from flows.tasks import Run, network_step, step
+from flows.tasks import Run
 from kg.errors import SourceError
 from kg.project import Graph, Source
 from kg.store import Store
 from kg.tables import Draft, Output, file_fingerprint, fingerprint
 
 LOG = logging.getLogger("crossgraph")
-TABLES = {"nodes/", "relationships/", "features/"}
-
-
-def ingest(run: Run) -> Output:
-    """All stages up to the snapshot, which is returned."""
-    tables = step(make_tables, run)
-    step(make_cuts, run, tables)
-    network_step(load_graph, run, tables)
-    return network_step(export_graph, run, tables)
+LOADED = ("nodes/", "relationships/", "features/")
+EXPORT = ["kg.export"]
 
 
 def make_tables(run: Run) -> Output:
     """Clean, map, resolve and account for every row; Spark runs only where something changed."""
-    graph = Graph.model_validate({name: getattr(run.project, name) for name in Graph.model_fields})
+    graph = run.graph
     inputs = [graph.model_dump(mode="json", exclude={"split"}), source_fingerprints(graph)]
     output = run.stage("tables", inputs, ["kg.clean"], lambda draft: _ingest(run, graph, draft))
     for name, account in output.manifest.figures["sources"].items():
@@ -94,11 +87,20 @@ def _remote_fingerprint(uri: str) -> str:
     return fingerprint(sorted((i.path, i.size, str(i.mtime)) for i in infos if i.is_file))
 
 
+def make_cuts(run: Run, tables: Output) -> Output:
+    """Decide which event is learned from and which is predicted, before anything is learned."""
+    from kg.split import write_cuts
+
+    graph = run.graph
+    inputs = [tables.manifest.fingerprint, graph.model_dump(mode="json", include={"split", "relationships"})]
+    return run.stage("cuts", inputs, ["kg.split"], lambda draft: write_cuts(tables, graph, draft))
+
+
 def load_graph(run: Run, tables: Output) -> Output:
     """Make the graph in Neo4j equal to the tables; a database that does not hold them is loaded again."""
     from kg.load import load
 
-    totals = {name: rows for name, rows in tables.manifest.tables.items() if name.split("/")[0] + "/" in TABLES}
+    totals = {name: rows for name, rows in tables.manifest.tables.items() if name.startswith(LOADED)}
     with Store(run.connection) as store:
         store.claim(run.project.name)
 
@@ -135,4 +137,9 @@ def export_graph(run: Run, tables: Output) -> Output:
         with Store(run.connection) as store, by_table("export", tables.manifest.tables) as progress:
             export(store, tables, draft, None, progress)
 
-    return run.stage("graph", [tables.manifest.fingerprint], ["kg.export"], make)
+    return run.stage("graph", [tables.manifest.fingerprint], EXPORT, make)
+
+
+def has_snapshot(run: Run, tables: Output) -> bool:
+    """Whether the tables have been loaded and exported already, so that Neo4j is not needed to learn from them."""
+    return run.found("graph", [tables.manifest.fingerprint], EXPORT) is not None

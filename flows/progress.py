@@ -38,8 +38,12 @@ def by_table(title: str, totals: dict[str, int]) -> Iterator[Callable[[str, int]
 
 
 @contextmanager
-def counted(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A function to call with how many are done, of how many."""
+def counted(title: str) -> Iterator[Callable[..., None]]:
+    """A function to call with how many are done, of how many, and (or not) of what."""
     with _bars() as bars:
         task = bars.add_task(title, total=None)
-        yield lambda done, total: bars.update(task, completed=done, total=total)
+
+        def update(done: int, total: int, what: str = "") -> None:
+            bars.update(task, completed=done, total=total, description=f"{title} {what}".rstrip())
+
+        yield update

@@ -14,6 +14,8 @@ from kg.tables import Output, Workspace
 
 LOG = logging.getLogger("crossgraph")
 Figures = dict[str, Any]
+COUNTS = ("rows_written", "texts_encoded", "images_encoded", "models_trained", "vectors_written")
+"""What a run that finds everything unchanged does none of."""
 
 
 def start_logging(*, debug: bool = False) -> None:
@@ -45,10 +47,11 @@ class Report:
         self.content: Figures = {
             "run_id": self.run_id,
             "project": project,
+            "workspace": workspace.location,
             "command": command,
             "started": now.isoformat(timespec="seconds"),
             "status": "running",
-            "did": {},
+            "did": dict.fromkeys(COUNTS, 0),
             "skipped": [],
             "seconds": {},
             "stages": {},
@@ -84,7 +87,7 @@ class Report:
     def did(self, **counts: int) -> None:
         """Add to what this very run wrote, encoded and trained."""
         for name, count in counts.items():
-            self.content["did"][name] = self.content["did"].get(name, 0) + int(count)
+            self.content["did"][name] = self.content["did"].get(name, 0) + count
 
     def finish(self, error: BaseException | None = None) -> None:
         """Seal the run: its outcome and its seconds, and a copy in `history/`."""
@@ -105,11 +108,6 @@ class Report:
         with self._workspace.filesystem.open_output_stream(f"{path}.tmp") as stream:
             stream.write(json.dumps(self.content, indent=1, default=str).encode())
         self._workspace.filesystem.move(f"{path}.tmp", path)
-
-    def figures(self, stage: str) -> Figures:
-        """A stage's figures, empty when it has not been reached."""
-        found: Figures = self.content["stages"].get(stage, {}).get("figures", {})
-        return found
 
 
 def read_run(workspace: Workspace) -> Figures | None:

@@ -3,22 +3,24 @@
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, Literal, ParamSpec, TypeVar
 
+from embed.config import EmbedConfig
 from flows.code import code_of
 from flows.disk import full_disk_named
 from flows.project import Project, load_project
 from flows.report import Report
-from flows.servers import local_server
+from flows.servers import local_server, server_home
 from flows.settings import Settings, load_settings
 from kg.errors import ConfigError, MachineError
 from kg.jars import Jars, find_jars
 from kg.java import Java, find_java
 from kg.lock import held
-from kg.server_home import Connection
+from kg.project import Graph
+from kg.server_home import Connection, server_status
 from kg.tables import Draft, Output, Workspace, fingerprint
 
 LOG = logging.getLogger("crossgraph")
@@ -49,6 +51,11 @@ class Run:
         self.workspace = Workspace(self.location)
         self.report = Report(self.workspace, project.name, command)
 
+    @property
+    def graph(self) -> Graph:
+        """The graph's part of the project file."""
+        return Graph(**{name: getattr(self.project, name) for name in Graph.model_fields})
+
     @cached_property
     def java(self) -> Java:
         """The Java for Spark and Neo4j."""
@@ -63,14 +70,33 @@ class Run:
     def connection(self) -> Connection:
         """The user's own Neo4j, else the local one, started unless it runs."""
         if own := self.settings.neo4j.connection():
+            self.report.content["neo4j"] = {"uri": own.uri, "user": own.user, "database": own.database}
             return own
+        name = self.project.name
         with self.report.timed("neo4j"):
-            return local_server(self.settings, self.project.name).start()
+            found = local_server(self.settings, name).start()
+        home = server_home(self.settings, name)
+        self.report.content["neo4j"] = {
+            "uri": found.uri,
+            "browser": server_status(home).http,
+            "user": found.user,
+            "password file": str(home / "password"),
+            "stop it with": f"crossgraph neo4j stop {name}",
+        }
+        return found
 
     @property
-    def device(self) -> str:
-        """Where torch runs."""
-        return self.settings.device or self.project.embed.device
+    def embed_config(self) -> EmbedConfig:
+        """The project's, on the device that the settings name if they do."""
+        device = self.settings.device
+        return self.project.embed.model_copy(update={"device": device}) if device else self.project.embed
+
+    @property
+    def torch_device(self) -> str:
+        """Where torch runs, `auto` worked out."""
+        from embed.ops import resolve_device
+
+        return str(resolve_device(self.embed_config.device))
 
     def output(self, name: StageName) -> Output:
         """A stage's newest output; `ConfigError` says which command makes it."""
@@ -78,10 +104,14 @@ class Run:
             return output
         raise ConfigError(f"{self.location} holds no {name} yet: run `crossgraph run {self.project.name}` first")
 
+    def found(self, name: StageName, inputs: Sequence[object], modules: list[str]) -> Output | None:
+        """A stage's output if it was made of these inputs by this code."""
+        return self.workspace.stage(name).find(_wanted(name, inputs, modules))
+
     def stage(
         self,
         name: StageName,
-        inputs: list[object],
+        inputs: Sequence[object],
         modules: list[str],
         make: Callable[[Draft], None],
         *,
@@ -89,7 +119,7 @@ class Run:
     ) -> Output:
         """The output of a stage, made anew unless one of these inputs and this code is there and still `valid`."""
         stage = self.workspace.stage(name)
-        wanted = fingerprint(name, inputs, code_of(*modules))
+        wanted = _wanted(name, inputs, modules)
         if (found := stage.find(wanted)) and valid(found):
             self.report.stage(name, found, skipped=True)
             return found
@@ -101,6 +131,10 @@ class Run:
             raise MachineError(f"the output of {name} vanished from {stage.root} while it was made")
         self.report.stage(name, made, skipped=False)
         return made
+
+
+def _wanted(name: StageName, inputs: Sequence[object], modules: list[str]) -> str:
+    return fingerprint(name, inputs, code_of(*modules))
 
 
 @contextmanager

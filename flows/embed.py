@@ -1,0 +1,186 @@
+"""From the snapshot to vectors: stages `encoded`, `trained/<cut>`, `embeddings` and `published`."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flows.progress import by_table, counted
+from flows.tasks import Run, StageName
+from flows.vectors import read_vectors, to_tables, write_vectors
+from kg.interactions import Catalogue, Interactions
+from kg.split import CutName, all_events, catalogue, read_cut
+from kg.store import Store
+from kg.tables import Draft, Output, file_fingerprint, fingerprint
+
+if TYPE_CHECKING:
+    from embed.config import EmbedConfig
+    from embed.infer import Embeddings
+    from embed.inputs import Views
+    from embed.train import Trained
+
+RANKER = "ranker"
+TRAINED: dict[CutName, StageName] = {"user_time": "trained/user_time", "global_time": "trained/global_time"}
+CHOOSING: CutName = "user_time"
+"""The cut whose validation chooses the epochs of the refit, and whose ranker is used online."""
+
+
+def encode(run: Run, graph: Output) -> Output:
+    """Encode the texts and images that the cache does not hold yet."""
+    config = run.embed_config
+    inputs = [graph.manifest.fingerprint, config.model_dump(include={"text", "image"}), _pictures(graph)]
+
+    def make(draft: Draft) -> None:
+        from embed.cache import encode_views
+        from embed.graph import Snapshot
+
+        with counted("encode") as bar:
+            encode_views(
+                Snapshot.read(graph), config, run.workspace, draft, lambda what, done, total: bar(done, total, what)
+            )
+        for view in ("text", "image"):
+            labels = draft.figures[view].values()
+            run.report.did(**{f"{view}s_encoded": sum(figures["encoded"] for figures in labels)})
+
+    return run.stage("encoded", inputs, ["embed.cache"], make)
+
+
+def _pictures(graph: Output) -> str:
+    """A digest of all local pictures that nodes name: a changed file is encoded again."""
+    found = []
+    for table in graph.tables("nodes/"):
+        for path in graph.read(table, ["image"])["image"].drop_null().to_pylist():
+            if "://" not in path and Path(path).is_file():
+                found.append((path, file_fingerprint(Path(path))))
+    return fingerprint(sorted(found))
+
+
+def train(run: Run, graph: Output, cuts: Output, encoded: Output, name: CutName) -> Output:
+    """Fit the network and the ranker on one cut: learned on `train`, chosen on `valid`."""
+    inputs = [
+        [output.manifest.fingerprint for output in (graph, cuts, encoded)],
+        run.embed_config.model_dump(exclude={"device"}),
+        run.project.recommend.model_dump(exclude={"top_n", "domains", "write_relationships", "resamples"}),
+    ]
+    return run.stage(
+        TRAINED[name],
+        inputs,
+        ["embed.train", "recommend.model", "recommend.measure", "flows.vectors"],
+        lambda draft: _train(run, graph, cuts, encoded, name, draft),
+    )
+
+
+def _train(run: Run, graph: Output, cuts: Output, encoded: Output, name: CutName, draft: Draft) -> None:
+    from recommend.attributes import read_attributes
+    from recommend.measure import validation
+    from recommend.model import fit_ranker
+
+    nodes = catalogue(graph)
+    cut = read_cut(cuts, name, nodes)
+    trained = _fit(run, graph, encoded, nodes, cut.train, validate=validation(nodes, cut.train, cut.valid), title=name)
+    recommender = fit_ranker(
+        nodes,
+        trained.embed,
+        cut.train,
+        cut.valid,
+        run.project.recommend,
+        attributes=read_attributes(graph, nodes),
+        seed=run.embed_config.seed,
+        device=run.torch_device,
+    )
+    known = Interactions.concat([cut.train, cut.valid])
+    write_vectors(draft, trained.embed(known), nodes)
+    recommender.save(draft.filesystem, draft.location(RANKER))
+    draft.figures |= {"history": asdict(trained.history), "chosen": asdict(recommender.signals.chosen)}
+    run.report.did(models_trained=1)
+
+
+def _fit(
+    run: Run,
+    graph: Output,
+    encoded: Output,
+    nodes: Catalogue,
+    events: Interactions,
+    *,
+    title: str,
+    validate: "Callable[[Embeddings], float] | None" = None,
+    epochs: int | None = None,
+) -> "Trained":
+    from embed.cache import read_views
+    from embed.graph import Snapshot
+    from embed.train import fit
+
+    snapshot = Snapshot.read(graph)
+    views: Views = read_views(encoded, snapshot)
+    with counted(f"train {title}") as bar:
+        return fit(snapshot, views, nodes, events, run.embed_config, validate=validate, epochs=epochs, progress=bar)
+
+
+def refit(run: Run, tables: Output, graph: Output, encoded: Output, chosen: Output) -> Output:
+    """Learn from all events for as many epochs as validation chose, turned into the space that was evaluated."""
+    epochs = int(chosen.manifest.figures["history"]["best_epoch"])
+    inputs = [output.manifest.fingerprint for output in (tables, graph, encoded, chosen)]
+
+    def make(draft: Draft) -> None:
+        from embed.infer import align
+        from embed.ops import model_fingerprint
+
+        nodes = catalogue(graph)
+        events = all_events(tables, nodes)
+        trained = _fit(run, graph, encoded, nodes, events, epochs=epochs, title="on all rows")
+        write_vectors(draft, align(trained.embed(events), read_vectors(chosen, nodes)), nodes)
+        draft.meta |= {"weights": model_fingerprint(trained.network), "model": _name(run.embed_config)}
+        draft.figures |= {"history": asdict(trained.history), "epochs_chosen": epochs}
+        run.report.did(models_trained=1)
+
+    return run.stage("embeddings", [*inputs, epochs], ["embed.train", "flows.vectors"], make)
+
+
+def _name(config: "EmbedConfig") -> str:
+    views = [view for view, on in (("text", config.text), ("image", config.image)) if on]
+    return "+".join([config.graph.model, *views, config.fusion])
+
+
+def _pointer(chosen: Output, graph: Output) -> dict[str, str]:
+    """What the online side reads beside the vectors: the small ranker that `Recommender.save` wrote, and names."""
+    from recommend.online import OnlineRanker
+    from recommend.query import pointer
+
+    with chosen.filesystem.open_input_stream(chosen.location(f"{RANKER}/recommender.json")) as stream:
+        ranker = OnlineRanker(**json.loads(stream.read())["online"])
+    return pointer(catalogue(graph), ranker, graph.manifest.meta["edges"])
+
+
+def publish(run: Run, graph: Output, chosen: Output, embeddings: Output) -> Output:
+    """Write the vectors to Neo4j as one version with its provenance, and the small ranker beside the pointer."""
+    inputs = [embeddings.manifest.fingerprint, chosen.manifest.fingerprint]
+
+    def valid(found: Output) -> bool:
+        from kg.write_back import current_version
+
+        now = current_version(store)
+        same = found.manifest.meta["database"] == store.database_id()
+        return same and now is not None and now["version"] == found.manifest.meta["version"]
+
+    def make(draft: Draft) -> None:
+        from kg.write_back import Provenance, write_back
+
+        nodes = catalogue(graph)
+        made = embeddings.manifest
+        provenance = Provenance(
+            version=fingerprint(made.fingerprint, chosen.manifest.fingerprint),
+            model=made.meta["model"],
+            weights=made.meta["weights"],
+            input=graph.manifest.fingerprint,
+            run=run.report.run_id,
+            created=made.created,
+        )
+        vectors = to_tables(read_vectors(embeddings, nodes), nodes)
+        with by_table("write back", {label: 4 * len(table) for label, table in vectors.items()}) as progress:
+            write_back(store, vectors, provenance, draft, _pointer(chosen, graph), progress)
+        draft.meta["database"] = store.database_id()
+        run.report.did(vectors_written=draft.figures["written"])
+
+    with Store(run.connection) as store:
+        return run.stage("published", inputs, ["kg.write_back", "recommend.query"], make, valid=valid)

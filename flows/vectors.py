@@ -1,0 +1,66 @@
+"""Embeddings as tables by label, and back: what stages keep and what is written to Neo4j."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kg.interactions import Catalogue
+from kg.schema import embedding_schema
+from kg.tables import Draft, Output
+
+if TYPE_CHECKING:
+    from embed.infer import Embeddings
+
+PREFIX = "vectors/"
+
+
+def to_tables(embeddings: "Embeddings", catalogue: Catalogue) -> dict[str, pa.Table]:
+    """One table a label under `embedding_schema`, a vector that its mask leaves out as null."""
+    tables = {catalogue.user_label: _table(catalogue.users.keys, embeddings.users, embeddings.user_masks)}
+    for label, ids in catalogue.items.items():
+        span = catalogue.span(label)
+        vectors = {view: rows[span] for view, rows in embeddings.items.items()}
+        masks = {view: mask[span] for view, mask in embeddings.item_masks.items()}
+        tables[label] = _table(ids.keys, vectors, masks)
+    return tables
+
+
+def _table(keys: pa.Array, vectors: dict[str, np.ndarray], masks: dict[str, np.ndarray]) -> pa.Table:
+    schema = embedding_schema(vectors)
+    columns = [keys]
+    for view, rows in vectors.items():
+        offsets = pa.array(np.arange(len(rows) + 1, dtype=np.int32) * rows.shape[1])
+        flat = pa.array(np.ascontiguousarray(rows, np.float32).ravel())
+        columns.append(pa.ListArray.from_arrays(offsets, flat, mask=pa.array(~masks[view])))
+    return pa.table(columns, schema=schema)
+
+
+def write_vectors(draft: Draft, embeddings: "Embeddings", catalogue: Catalogue) -> None:
+    """Tables ``vectors/<Label>`` of a draft."""
+    for label, table in to_tables(embeddings, catalogue).items():
+        draft.write(f"{PREFIX}{label}", table, table.schema)
+
+
+def read_vectors(output: Output, catalogue: Catalogue) -> "Embeddings":
+    """Inverse of `write_vectors`; labels and rows in the catalogue's order."""
+    from embed.infer import Embeddings
+
+    users, user_masks = _arrays([output.read(f"{PREFIX}{catalogue.user_label}")])
+    items, item_masks = _arrays([output.read(f"{PREFIX}{label}") for label in catalogue.items])
+    return Embeddings(users, items, user_masks, item_masks)
+
+
+def _arrays(tables: list[pa.Table]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    whole = pa.concat_tables(tables)
+    vectors, masks = {}, {}
+    for view in whole.column_names[1:]:
+        column = whole[view].combine_chunks()
+        mask = column.is_valid().to_numpy(zero_copy_only=False)
+        flat = pc.list_flatten(column).to_numpy(zero_copy_only=False)
+        width = len(flat) // max(int(mask.sum()), 1)
+        vectors[view] = np.zeros((len(whole), width), np.float32)
+        vectors[view][mask] = flat.reshape(-1, width) if width else 0
+        masks[view] = mask
+    return vectors, masks
