@@ -105,14 +105,18 @@ def load(
     interactions: Interactions,
     attributes: Attributes | None = None,
     device: str = "cpu",
+    config: RecommendConfig | None = None,
 ) -> Recommender:
-    """What `Recommender.save` wrote, over data; `FileNotFoundError` when there is nothing."""
+    """What `Recommender.save` wrote, over data; `FileNotFoundError` when there is nothing.
+
+    `config` replaces the saved one where only the export changed (`top_n`, `domains`, …).
+    """
     contents = []
     for name in FILES:
         with filesystem.open_input_stream(f"{path}/{name}") as stream:
             contents.append(stream.read())
     state = json.loads(contents[1])
-    config = RecommendConfig.model_validate(state["config"])
+    config = config or RecommendConfig.model_validate(state["config"])
     chosen = Chosen(state["chosen"]["ease"], tuple(state["chosen"]["item_knn"]))
     signals = _signals(interactions, embeddings, attributes, chosen, config)
     ranker = Ranker.from_bytes(contents[0], device)
