@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import neo4j
 import pyarrow as pa
-from neo4j.exceptions import AuthError, ClientError, DriverError, Neo4jError
+from neo4j.exceptions import ClientError, DriverError, Neo4jError
 from neo4j.time import Date, DateTime, Time
 
 from kg import cypher
@@ -200,24 +200,24 @@ class Store:
 def explain(error: Exception, connection: Connection) -> str:
     """One line on what went wrong with Neo4j and what to do about it."""
     uri, user = connection.uri, connection.user
-    code = (error.code or "") if isinstance(error, Neo4jError) else ""
-    said = str(getattr(error, "message", None) or error).strip().splitlines()[:1]
-    if code.endswith("AuthenticationRateLimit"):
-        return f"Neo4j at {uri} was given wrong credentials for {user!r} too often: wait a few seconds"
-    if isinstance(error, AuthError) and not code.endswith("Forbidden"):
-        return (
-            f"Neo4j at {uri} refuses the credentials of user {user!r}: "
-            "set CROSSGRAPH_NEO4J__USER and CROSSGRAPH_NEO4J__PASSWORD"
-        )
-    if code.endswith("Forbidden"):
-        return f"user {user!r} lacks a permission in Neo4j at {uri}: {''.join(said)}"
-    if code.endswith("DatabaseNotFound"):
-        return f"Neo4j at {uri} has no database {connection.database!r}: set CROSSGRAPH_NEO4J__DATABASE"
-    if isinstance(error, ClientError):
-        return f"Neo4j at {uri} refused a statement ({code}): {''.join(said)}"
-    if isinstance(error, Neo4jError):
-        return f"Neo4j at {uri} failed ({code}): {''.join(said)}; see its log and the room on its disk"
-    return f"Neo4j at {uri} cannot be reached: run `crossgraph neo4j start` or set CROSSGRAPH_NEO4J__URI"
+    if not isinstance(error, Neo4jError):
+        return f"Neo4j at {uri} cannot be reached: run `crossgraph neo4j start` or set CROSSGRAPH_NEO4J__URI"
+    code, said = error.code or "", " ".join(str(error.message).split())[:300]
+    known = {
+        "AuthenticationRateLimit": f"was given wrong credentials for {user!r} too often: wait a few seconds",
+        "CredentialsExpired": f"wants user {user!r} to choose a password first: ALTER CURRENT USER SET PASSWORD …",
+        "Unauthorized": f"refuses the credentials of user {user!r}: "
+        "set CROSSGRAPH_NEO4J__USER and CROSSGRAPH_NEO4J__PASSWORD",
+        "Forbidden": f"grants user {user!r} too little, ask its administrator: {said}",
+        "DatabaseNotFound": f"has no database {connection.database!r}: set CROSSGRAPH_NEO4J__DATABASE",
+        "ConstraintCreationFailed": f"holds nodes that break a constraint of ours, merge or remove them: {said}",
+    }
+    otherwise = (
+        f"refused a statement ({code}): {said}"
+        if isinstance(error, ClientError)
+        else f"failed ({code}): {said}; see its log and the room on its disk"
+    )
+    return f"Neo4j at {uri} {known.get(code.rpartition('.')[2], otherwise)}"
 
 
 def _write(transaction: neo4j.ManagedTransaction, query: str, params: dict[str, Any]) -> Counters:

@@ -1,14 +1,16 @@
 """The store on a real Neo4j: what it reads and writes, and what it says when Neo4j does not play along."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import pyarrow as pa
 import pytest
+from neo4j.exceptions import Neo4jError
 
 from kg.errors import StoreError
 from kg.server import Connection, free_port
-from kg.store import Counters, Store
+from kg.store import Counters, Store, explain
 from tests.kg.small_graph import plain
 
 
@@ -45,6 +47,37 @@ def test_an_unknown_database_names_the_setting(connection: Connection) -> None:
     said = refused(replace(connection, database="elsewhere"))
     assert "'elsewhere'" in said
     assert "CROSSGRAPH_NEO4J__DATABASE" in said
+
+
+def test_a_password_that_was_never_chosen_is_named(connection: Connection) -> None:
+    admin = replace(connection, database="system")
+    plain(admin, "CREATE USER fresh SET PASSWORD 'first-secret' CHANGE REQUIRED")
+    try:
+        assert "'fresh' to choose a password" in refused(replace(connection, user="fresh", password="first-secret"))
+    finally:
+        plain(admin, "DROP USER fresh")
+
+
+def test_a_graph_that_cannot_get_a_constraint_is_named(clean_connection: Connection) -> None:
+    plain(clean_connection, "UNWIND [1, 2] AS i CREATE (:Twice {key: 'same'})")
+    with Store(clean_connection) as store, pytest.raises(StoreError, match=r"break a constraint.*'same'") as caught:
+        store.ensure_unique(["Twice"])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("Neo.ClientError.Security.Forbidden", "grants user 'ann' too little, ask its administrator: no and no"),
+        ("Neo.ClientError.Security.AuthenticationRateLimit", "credentials for 'ann' too often"),
+        ("Neo.TransientError.General.OutOfMemoryError", "failed .* no and no; see its log"),
+    ],
+)
+def test_what_this_edition_never_says_is_explained_too(code: str, said: str) -> None:
+    error = Neo4jError._hydrate_neo4j(code=code, message="no\nand no")
+    text = explain(error, Connection("bolt://h:1", "ann", "secret"))
+    assert re.search(said, text)
+    assert "\n" not in text
 
 
 def test_a_refused_statement_is_one_line(connection: Connection) -> None:
