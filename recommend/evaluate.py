@@ -115,7 +115,8 @@ def evaluate(recommender: Recommender, cut: Cut, *, seed: int = 0) -> Report:
         }
         for part, among in slices.items()
     }
-    return Report(cut.name, figures, asdict(signals.chosen))
+    chosen = {"ease": signals.chosen.ease, "item_knn": list(signals.chosen.item_knn)}
+    return Report(cut.name, figures, chosen)
 
 
 def _figures(

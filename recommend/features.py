@@ -7,8 +7,8 @@ from jaxtyping import Bool, Float, Int
 
 from recommend.candidates import SIGNALS, Candidates
 
-FACTS = 2
-"""History size (log) and whether there is none."""
+FACTS = 1
+"""History size (log)."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,8 @@ class Lists:
     """Standardised within the list."""
     context: Float[np.ndarray, "b m c"]
     """Which sources proposed the item, then the user's facts."""
+    cold: Bool[np.ndarray, " b"]
+    """Whether the user has no history."""
 
     @property
     def mask(self) -> Bool[np.ndarray, "b m"]:
@@ -29,7 +31,7 @@ class Lists:
 
     def take(self, rows: np.ndarray) -> "Lists":
         """Some of the lists."""
-        return Lists(self.users[rows], self.items[rows], self.signals[rows], self.context[rows])
+        return Lists(self.users[rows], self.items[rows], self.signals[rows], self.context[rows], self.cold[rows])
 
 
 def standardise(values: Float[np.ndarray, "b m"], mask: Bool[np.ndarray, "b m"]) -> Float[np.ndarray, "b m"]:
@@ -52,6 +54,5 @@ def build(
     context = np.zeros((*mask.shape, len(SIGNALS) + FACTS), np.float32)
     for place in range(len(SIGNALS)):
         context[:, :, place] = (candidates.sources >> place) & 1
-    context[:, :, -2] = np.log1p(history)[:, None] / 5
-    context[:, :, -1] = (history == 0)[:, None]
-    return Lists(candidates.users, candidates.items, found, context)
+    context[:, :, -1] = np.log1p(history)[:, None] / 5
+    return Lists(candidates.users, candidates.items, found, context, history == 0)

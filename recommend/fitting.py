@@ -25,15 +25,15 @@ def sample(lists: Lists, labels: np.ndarray, negatives: int, rng: np.random.Gene
     width = min(labels.shape[1], negatives + int(labels.sum(1).max()))
     chosen = np.argpartition(-priority, width - 1, axis=1)[:, :width]
     rows = np.arange(len(chosen))[:, None]
-    thinner = Lists(lists.users, lists.items[rows, chosen], lists.signals[rows, chosen], lists.context[rows, chosen])
-    return thinner, labels[rows, chosen]
+    items, signals, context = (of[rows, chosen] for of in (lists.items, lists.signals, lists.context))
+    return Lists(lists.users, items, signals, context, lists.cold), labels[rows, chosen]
 
 
 def _optimiser(network: Network, settings: Settings) -> torch.optim.Optimizer:
     """The linear part learns faster and is not decayed: its optimum is no small number."""
     layers = [*network.inner.parameters(), *network.outer.parameters()]
     groups = [
-        {"params": [network.linear], "weight_decay": 0.0, "lr": 3 * settings.lr},
+        {"params": [network.linear, network.gate], "weight_decay": 0.0, "lr": 3 * settings.lr},
         {"params": layers, "weight_decay": settings.weight_decay, "lr": settings.lr},
     ]
     return torch.optim.AdamW(groups)
@@ -65,7 +65,7 @@ def fit(
     width = vectors.users.shape[1]
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = Network(len(signals), lists.context.shape[2], width, settings.hidden, settings.dropout)
+        network = Network(signals, lists.context.shape[2], width, settings.hidden, settings.dropout)
         network.to(vectors.users.device)
         if len(rows):
             _train(network, lists, labels, vectors, settings, rows, held, rng)

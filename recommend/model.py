@@ -155,7 +155,7 @@ def fit_ranker(
     vectors = Vectors.of(np.concatenate(z_users), warm.embeddings.items["z"], device)
     ranker = fit(lists, labels, vectors, NAMES, config.ranker, seed)
     small = fit(_online_lists(lists), labels, vectors, online.SIGNALS, config.ranker, seed)
-    return Recommender(catalogue, warm, ranker, _plain(small), config, device)
+    return Recommender(catalogue, warm, ranker, OnlineRanker.of(small.network.state_dict(), LATEST), config, device)
 
 
 def _signals(
@@ -202,6 +202,7 @@ def _join(parts: list[tuple[Lists, np.ndarray]]) -> tuple[Lists, np.ndarray]:
         np.concatenate([pad(lists.items, -1) for lists, _ in parts]),
         np.concatenate([pad(lists.signals, 0) for lists, _ in parts]),
         np.concatenate([pad(lists.context, 0) for lists, _ in parts]),
+        np.concatenate([lists.cold for lists, _ in parts]),
     )
     return lists, np.concatenate([pad(labels, False) for _, labels in parts])
 
@@ -210,19 +211,6 @@ def _online_lists(lists: Lists) -> Lists:
     """The same lists with what Neo4j holds alone."""
     columns = [NAMES.index(name) for name in online.SIGNALS]
     return replace(lists, signals=np.ascontiguousarray(lists.signals[:, :, columns]), context=lists.context[:, :, :0])
-
-
-def _plain(ranker: Ranker) -> OnlineRanker:
-    """A ranker's weights as numbers."""
-    w = {name: t.detach().cpu().double().numpy() for name, t in ranker.network.state_dict().items()}
-    return OnlineRanker(
-        w["linear"].tolist(),
-        w["inner.weight"].ravel().tolist(),
-        w["inner.bias"].tolist(),
-        w["outer.weight"].ravel().tolist(),
-        float(w["outer.bias"][0]),
-        LATEST,
-    )
 
 
 def _vectors(signals: Signals, device: str) -> Vectors:

@@ -121,41 +121,59 @@ def recommend_for(store: Store, user_key: str, domain: str | None = None, n: int
     graph = _Graph.open(store)
     if domain is not None and domain not in graph.domains.values():
         raise ValueError(f"unknown domain {domain!r}, expected one of {sorted(set(graph.domains.values()))}")
-    found = graph.rows(f"{graph.user} RETURN u[$property]", user=user_key, property=graph.slot)
-    if not found:
-        raise UnknownIdError(graph.user_label, "a key that the graph holds", f"{user_key!r} is unknown")
-    vector = found[0][0]
-    paths = _candidates(graph, user_key, vector)
+    user = _user(graph, user_key)
+    paths = _candidates(graph, user)
     details = _details(graph, list(paths))
     answers: list[tuple[str, Answer, str]] = []
     for name in [domain] if domain else dict.fromkeys(graph.domains.values()):
         mine = [d for d in details if graph.domains.get(d["label"]) == name]
-        answers += _ranked(graph.ranker, vector, mine, paths, name, n)
+        answers += _ranked(graph.ranker, user, mine, paths, name, n)
     return _explained(graph, user_key, answers)
 
 
-def _candidates(graph: _Graph, user: str, vector: list[float] | None) -> dict[str, int]:
+@dataclass(frozen=True)
+class _User:
+    """Whom the answer is for."""
+
+    key: str
+    vector: list[float] | None
+    cold: bool
+    """Without a positive event"""
+
+
+def _user(graph: _Graph, key: str) -> _User:
+    found = graph.rows(
+        f"{graph.user} RETURN u[$property], "
+        f"EXISTS {{ (u)-[r:{graph.liked}]->() WHERE coalesce(r.positive, true) }}",
+        user=key, property=graph.slot,
+    )  # fmt: skip
+    if not found:
+        raise UnknownIdError(graph.user_label, "a key that the graph holds", f"{key!r} is unknown")
+    return _User(key, found[0][0], not found[0][1])
+
+
+def _candidates(graph: _Graph, user: _User) -> dict[str, int]:
     """Paths to each candidate, by element id."""
-    params = {"user": user, "latest": graph.ranker.latest, "others": OTHERS}
+    params = {"user": user.key, "latest": graph.ranker.latest, "others": OTHERS}
     reached = graph.rows(
         f"{graph.latest} AND {graph.unseen} RETURN elementId(i), count(*) AS paths ORDER BY paths DESC LIMIT $limit",
         **params,
         limit=REACHED * len(graph.domains),
     )
     paths = {str(item): int(count) for item, count in reached}
-    if vector:
+    if user.vector:
         nearest = graph.rows(
             f"{graph.user} CALL db.index.vector.queryNodes($index, $k, $vector) YIELD node AS i "
             f"WITH u, i WHERE {graph.unseen} RETURN elementId(i)",
-            user=user, index=graph.index, vector=vector, k=NEAREST * len(graph.domains),
+            user=user.key, index=graph.index, vector=user.vector, k=NEAREST * len(graph.domains),
         )  # fmt: skip
         paths = {str(row[0]): 0 for row in nearest} | paths
-    if not reached:
+    if user.cold:
         for label in graph.domains:
             popular = graph.rows(
                 f"{graph.user} MATCH (i:{quote(label)}) WHERE {graph.unseen} RETURN elementId(i) "
                 f"ORDER BY COUNT {{ (i)<-[:{graph.liked}]-() }} DESC, i.key LIMIT $limit",
-                user=user, limit=MOST_POPULAR,
+                user=user.key, limit=MOST_POPULAR,
             )  # fmt: skip
             paths = {str(row[0]): 0 for row in popular} | paths
     return paths
@@ -174,7 +192,7 @@ def _details(graph: _Graph, ids: list[str]) -> list[dict[str, Any]]:
 
 def _ranked(
     ranker: OnlineRanker,
-    vector: list[float] | None,
+    user: _User,
     items: list[dict[str, Any]],
     paths: dict[str, int],
     domain: str,
@@ -184,24 +202,17 @@ def _ranked(
     if not items:
         return []
     # An item without a vector, or a user, came after the last run: it is judged by paths and popularity.
-    width = len(ranker.inner) // len(ranker.inner_bias) - len(ranker.linear)
-    user = np.array(vector or [0.0] * width)
-    z = np.array([item["vector"] or [0.0] * width for item in items])
+    vector = np.array(user.vector or [0.0] * ranker.width)
+    z = np.array([item["vector"] or [0.0] * ranker.width for item in items])
     walked = np.log1p([paths[item["id"]] for item in items])
-    p = ranker.probabilities(user, z, np.stack([z @ user, walked, np.log1p([i["popular"] for i in items])], axis=1))
+    signals = np.stack([z @ vector, walked, np.log1p([item["popular"] for item in items])], axis=1)
+    p = ranker.probabilities(vector, z, signals, user.cold)
+    otherwise = POPULAR if user.cold else VECTOR
     order = np.lexsort(([item["key"] for item in items], -p))[:n]
     return [
-        (
-            items[at]["id"],
-            Answer(items[at]["key"], domain, items[at]["title"], float(p[at]), ""),
-            _otherwise(vector, walked),
-        )
+        (items[at]["id"], Answer(items[at]["key"], domain, items[at]["title"], float(p[at]), ""), otherwise)
         for at in order
     ]
-
-
-def _otherwise(vector: list[float] | None, walked: np.ndarray) -> str:
-    return VECTOR if vector and walked.any() else POPULAR
 
 
 def _explained(graph: _Graph, user: str, answers: list[tuple[str, Answer, str]]) -> list[Answer]:

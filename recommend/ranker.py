@@ -1,9 +1,11 @@
 r"""The ranker: probabilities over a user's candidates.
 
-.. math:: p = \operatorname{softmax}_i\bigl(w^\top s_{ui} + \mathrm{MLP}([z_u \odot z_i, s_{ui}, c_{ui}])\bigr)
+.. math:: p = \operatorname{softmax}_i\bigl(w_k^\top s_{ui} + g_k \, \mathrm{MLP}([z_u \odot z_i, s_{ui}, c_{ui}])\bigr)
 
-with signals s (standardised within the list) and context c. The MLP's last layer starts at zero and w at the first
-signal alone, so training starts from the best single model and leaves it only where held-out users agree.
+with signals s (standardised within the list) and context c; k says whether the user has a history. The MLP's last layer
+starts at zero and w at one signal alone, the first for users with a history and popularity for those without, so
+training starts from the best single model and leaves it only where held-out users agree. Cold users' g starts at zero:
+what the MLP learned from others' histories has no say for them until cold users' own labels give it one.
 """
 
 import json
@@ -11,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from safetensors import torch as tensors
 from torch import Tensor, nn
 
@@ -21,11 +23,13 @@ from recommend.features import Lists
 class Network(nn.Module):
     """The formula above for one padded batch of lists."""
 
-    def __init__(self, signals: int, context: int, width: int, hidden: int, dropout: float) -> None:
-        """`width` is the dimension of z."""
+    def __init__(self, signals: tuple[str, ...], context: int, width: int, hidden: int, dropout: float) -> None:
+        """`width` is the dimension of z; `signals` must name ``popular``."""
         super().__init__()
-        self.linear = nn.Parameter(torch.eye(1, signals)[0])
-        self.inner = nn.Linear(width + signals + context, hidden)
+        starts = torch.tensor([0, signals.index("popular")])
+        self.linear = nn.Parameter(torch.eye(len(signals))[starts])
+        self.gate = nn.Parameter(torch.tensor([1.0, 0.0]))
+        self.inner = nn.Linear(width + len(signals) + context, hidden)
         self.drop = nn.Dropout(dropout)
         self.outer = nn.Linear(hidden, 1)
         nn.init.zeros_(self.outer.weight)
@@ -37,8 +41,9 @@ class Network(nn.Module):
         items: Float[Tensor, "b m d"],
         signals: Float[Tensor, "b m s"],
         context: Float[Tensor, "b m c"],
+        cold: Int[Tensor, " b"],
     ) -> Float[Tensor, "b m"]:
-        """Logits; those of padding mean nothing.
+        """Logits; `cold` is 1 for a user without a history, else 0; those of padding mean nothing.
 
         The products are not written out: W (z_u * z_i) is (W * z_u) z_i, one small matrix a user. They count d
         times: coordinates of unit vectors are near d^-1/2, so the products get a deviation near 1.
@@ -47,7 +52,9 @@ class Network(nn.Module):
         products, rest = self.inner.weight[:, :width], self.inner.weight[:, width:]
         inner = torch.baddbmm(self.inner.bias, items, (products * user[:, None, :] * width).transpose(1, 2))
         inner = inner + torch.cat([signals, context], dim=-1) @ rest.T
-        found: Tensor = signals @ self.linear + self.outer(self.drop(torch.relu(inner))).squeeze(-1)
+        deep = self.outer(self.drop(torch.relu(inner))).squeeze(-1)
+        base = (signals @ self.linear[cold][:, :, None]).squeeze(-1)
+        found: Tensor = base + self.gate[cold][:, None] * deep
         return found
 
 
@@ -72,6 +79,7 @@ def logits(network: Network, lists: Lists, vectors: Vectors) -> Float[Tensor, "b
         vectors.items[torch.as_tensor(np.maximum(lists.items, 0), device=device)],
         torch.as_tensor(lists.signals, device=device),
         torch.as_tensor(lists.context, device=device),
+        torch.as_tensor(lists.cold.astype(np.int64), device=device),
     )
     return found.masked_fill(~torch.as_tensor(lists.mask, device=device), -torch.inf)
 
@@ -101,6 +109,6 @@ class Ranker:
         """Inverse of `to_bytes`."""
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
         signals, shape = tuple(json.loads(header["signals"])), json.loads(header["shape"])
-        network = Network(len(signals), shape["context"] - len(signals), 0, shape["hidden"], 0.0)
+        network = Network(signals, shape["context"] - len(signals), 0, shape["hidden"], 0.0)
         network.load_state_dict(tensors.load(data))
         return cls(network.to(device), signals)

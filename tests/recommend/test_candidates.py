@@ -28,7 +28,7 @@ def test_union_names_its_sources_and_pads() -> None:
 
 
 def test_both_sources_of_one_item() -> None:
-    found = propose(SIGNAL, USERS[:1], EVERY, None, Sources(**(OFF | {"vector": 3, "popular": 1})))
+    found = propose(SIGNAL, USERS, EVERY, None, Sources(**(OFF | {"vector": 3, "popular": 1})))
     assert dict(zip(found.items[0].tolist(), found.sources[0].tolist(), strict=True))[1] == VECTOR | POPULAR
 
 
@@ -64,4 +64,4 @@ def test_features_name_sources_and_the_missing_history() -> None:
     assert lists.signals.shape == (2, 4, 2) and not lists.signals[:, :, 1].any()
     place = list(SIGNALS).index("vector")
     assert lists.context[0, :, place].tolist() == [1, 0, 1, 0]
-    assert lists.context[:, 0, -1].tolist() == [0, 1]
+    assert lists.context[:, 0, -1].tolist() == [np.float32(np.log(4) / 5), 0] and lists.cold.tolist() == [False, True]

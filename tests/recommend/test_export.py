@@ -40,7 +40,7 @@ def test_every_user_and_domain_has_n_rows(rows: pa.Table, exported: Output) -> N
     lists = rows.group_by(["user_id", "domain"], use_threads=False).aggregate([("rank", "list"), ("score", "list")])
     for rank, score in zip(lists["rank_list"].to_pylist(), lists["score_list"].to_pylist(), strict=True):
         assert rank == [1, 2, 3, 4, 5, 6, 7]
-        assert score == sorted(score, reverse=True) and 0 < score[-1] and sum(score) <= 1 + 1e-5
+        assert score == sorted(score, reverse=True) and score[-1] > 0 and sum(score) <= 1 + 1e-5
 
 
 def test_no_seen_item_and_no_item_twice(rows: pa.Table, recommender: Recommender, catalogue: Catalogue) -> None:

@@ -1,5 +1,7 @@
 """The ranker learns a planted rule, one seed repeats, and the online one computes the same numbers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -27,7 +29,7 @@ def planted(signals: int = 3, seed: int = 0) -> tuple[Lists, np.ndarray, Vectors
     truth[items < 0] = -np.inf
     labels = np.zeros((LISTS, LENGTH), bool)
     labels[np.arange(LISTS), truth.argmax(1)] = True
-    lists = Lists(np.arange(LISTS), items, s, np.zeros((LISTS, LENGTH, 0), np.float32))
+    lists = Lists(np.arange(LISTS), items, s, np.zeros((LISTS, LENGTH, 0), np.float32), np.zeros(LISTS, bool))
     return lists, labels, Vectors.of(z_users.astype(np.float32), z_items.astype(np.float32), "cpu")
 
 
@@ -45,14 +47,14 @@ def ranker() -> Ranker:
 def test_learns_the_planted_rule(ranker: Ranker) -> None:
     lists, labels, vectors = planted()
     unseen = np.arange(200, LISTS)
-    start = Ranker(Network(3, 0, WIDTH, 8, 0.0), online.SIGNALS)
+    start = Ranker(Network(online.SIGNALS, 0, WIDTH, 8, 0.0), online.SIGNALS)
     assert hit_rate(start, lists.take(unseen), labels[unseen], vectors) < 0.3
     assert hit_rate(ranker, lists.take(unseen), labels[unseen], vectors) > 0.6
 
 
 def test_starts_from_the_first_signal() -> None:
     lists, _, vectors = planted()
-    p = Ranker(Network(3, 0, WIDTH, 8, 0.5), online.SIGNALS).probabilities(lists, vectors)
+    p = Ranker(Network(online.SIGNALS, 0, WIDTH, 8, 0.5), online.SIGNALS).probabilities(lists, vectors)
     for row, signal, mask in zip(p, lists.signals[:, :, 0], lists.mask, strict=True):
         np.testing.assert_allclose(row[mask], np.exp(signal[mask]) / np.exp(signal[mask]).sum(), rtol=1e-4)
 
@@ -62,7 +64,7 @@ def test_keeps_the_best_input_where_labels_are_noise() -> None:
     noise = np.random.default_rng(8).permuted(labels, axis=1) & lists.mask
     good = fit(lists, noise, vectors, online.SIGNALS, SETTINGS, seed=1)
     # Held-out lists see no gain, so the products and other signals get little say.
-    assert abs(good.network.linear.detach().numpy()[1:]).max() < 0.5
+    assert abs(good.network.linear.detach().numpy()[0, 1:]).max() < 0.5
 
 
 def test_probabilities_sum_to_one_and_padding_has_none(ranker: Ranker) -> None:
@@ -92,12 +94,23 @@ def test_bytes_keep_everything(ranker: Ranker) -> None:
 
 def test_network_is_its_formula() -> None:
     torch.manual_seed(0)
-    network = Network(3, 2, 4, 6, 0.0)
+    network = Network(online.SIGNALS, 2, 4, 6, 0.0)
     torch.nn.init.normal_(network.outer.weight)
     user, items, s, c = (torch.randn(size) for size in ((2, 4), (2, 5, 4), (2, 5, 3), (2, 5, 2)))
     x = torch.cat([user[:, None] * items * 4, s, c], dim=-1)
-    wanted = s @ network.linear + network.outer(torch.relu(network.inner(x)))[..., 0]
-    torch.testing.assert_close(network(user, items, s, c), wanted)
+    torch.nn.init.normal_(network.linear)
+    deep = network.outer(torch.relu(network.inner(x)))[..., 0]
+    wanted = torch.stack([s[0] @ network.linear[0] + deep[0] * 0.5, s[1] @ network.linear[1] + deep[1] * 0.25])
+    network.gate.data = torch.tensor([0.5, 0.25])
+    torch.testing.assert_close(network(user, items, s, c, torch.tensor([0, 1])), wanted)
+
+
+def test_cold_users_start_from_popularity() -> None:
+    lists, _, vectors = planted()
+    cold = replace(lists, cold=np.ones(LISTS, bool))
+    p = Ranker(Network(online.SIGNALS, 0, WIDTH, 8, 0.5), online.SIGNALS).probabilities(cold, vectors)
+    signal = np.where(lists.mask, lists.signals[:, :, online.SIGNALS.index("popular")], -np.inf)
+    np.testing.assert_allclose(p, np.exp(signal) / np.exp(signal).sum(1, keepdims=True), rtol=1e-4)
 
 
 def test_listwise_loss_by_hand() -> None:
@@ -116,19 +129,12 @@ def test_sampling_keeps_every_label_and_prefers_items_to_padding() -> None:
 
 def test_online_ranker_computes_what_the_network_does(ranker: Ranker) -> None:
     lists, _, vectors = planted()
-    w = {name: value.numpy() for name, value in ranker.network.state_dict().items()}
-    plain = OnlineRanker(
-        w["linear"].tolist(),
-        w["inner.weight"].ravel().tolist(),
-        w["inner.bias"].tolist(),
-        w["outer.weight"].ravel().tolist(),
-        float(w["outer.bias"][0]),
-        latest=20,
-    )
+    plain = OnlineRanker.of(ranker.network.state_dict(), latest=20)
     plain = OnlineRanker.from_json(plain.to_json())
     rng = np.random.default_rng(2)
     raw = rng.normal(2.0, 3.0, (LENGTH, 3))
     scaled = ((raw - raw.mean(0)) / raw.std(0)).astype(np.float32)
-    one = Lists(lists.users[1:2], lists.items[1:2], scaled[None], lists.context[1:2])
-    found = plain.probabilities(vectors.users[1].numpy(), vectors.items[lists.items[1]].numpy(), raw)
-    np.testing.assert_allclose(found, ranker.probabilities(one, vectors)[0], rtol=1e-4, atol=1e-7)
+    for cold in (False, True):
+        one = Lists(lists.users[1:2], lists.items[1:2], scaled[None], lists.context[1:2], np.array([cold]))
+        found = plain.probabilities(vectors.users[1].numpy(), vectors.items[lists.items[1]].numpy(), raw, cold)
+        np.testing.assert_allclose(found, ranker.probabilities(one, vectors)[0], rtol=1e-4, atol=1e-7)
