@@ -267,7 +267,9 @@ def _events(
         items = rng.choice(len(draw), count, replace=False, p=draw / draw.sum())
         first, second = np.argsort(-person.taste, kind="stable")[:2]
         lean = mixes[items, second] - mixes[items, first]
-        begin = START + rng.beta(1.0, 1.6) * (END - START)
+        # One in sixteen comes near the end: nothing can be learned of them from the time before.
+        late = rng.random() < 1 / 16
+        begin = END - 0.06 * rng.random() * (END - START) if late else START + rng.beta(1.0, 1.6) * (END - START)
         moment = np.clip(rng.beta(1.2, 1.2, count) + 0.25 * lean, 0, 1)
         time = np.maximum(begin + moment * (END - begin), domain.released[items] + rng.exponential(864_000, count))
         liked = 1.1 + 3.5 * np.sqrt(match[items] / (match.max() + 1e-9)) + rng.normal(0, 0.7, count)
@@ -304,7 +306,7 @@ def _write_csv(path: Path, rows: list[dict[str, Any]], separator: str = ",") -> 
 def _write_films(path: Path, clean: list[dict[str, Any]]) -> dict[str, int]:
     rows = [dict(row) for row in clean]
     rows += [dict(row) for row in clean[10:16]]  # delivered twice
-    rows += [row | {"description": ""} for row in clean[20:23]]  # a poorer row of the same film
+    rows += [row | {"description": "", "year": ""} for row in clean[20:23]]  # a poorer row of the same film
     rows += [clean[30] | {"film_id": "", "title": title} for title in ("Nameless", "Also Nameless")]
     rows += [clean[31] | {"film_id": f"x{n}", "title": f"Out of Time {n}", "year": 2190 + n} for n in range(2)]
     for number, year in ((3, "MCMXC"), (4, "unknown"), (5, "19x4")):

@@ -6,8 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kg.ids import IdMap
 from kg.interactions import Catalogue
-from kg.schema import embedding_schema
+from kg.schema import KEY, embedding_schema
 from kg.tables import Draft, Output
 
 if TYPE_CHECKING:
@@ -44,16 +45,17 @@ def write_vectors(draft: Draft, embeddings: "Embeddings", catalogue: Catalogue) 
 
 
 def read_vectors(output: Output, catalogue: Catalogue) -> "Embeddings":
-    """Inverse of `write_vectors`; labels and rows in the catalogue's order."""
+    """Inverse of `write_vectors`, by key: a node that came later has no view, one that has gone is left out."""
     from embed.infer import Embeddings
 
-    users, user_masks = _arrays([output.read(f"{PREFIX}{catalogue.user_label}")])
-    items, item_masks = _arrays([output.read(f"{PREFIX}{label}") for label in catalogue.items])
+    users, user_masks = _arrays(output, {catalogue.user_label: catalogue.users})
+    items, item_masks = _arrays(output, catalogue.items)
     return Embeddings(users, items, user_masks, item_masks)
 
 
-def _arrays(tables: list[pa.Table]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    whole = pa.concat_tables(tables)
+def _arrays(output: Output, labels: dict[str, IdMap]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    parts = [_ordered(output.read(f"{PREFIX}{label}"), ids) for label, ids in labels.items()]
+    whole = pa.concat_tables(parts)
     vectors, masks = {}, {}
     for view in whole.column_names[1:]:
         column = whole[view].combine_chunks()
@@ -64,3 +66,8 @@ def _arrays(tables: list[pa.Table]) -> tuple[dict[str, np.ndarray], dict[str, np
         vectors[view][mask] = flat.reshape(-1, width) if width else 0
         masks[view] = mask
     return vectors, masks
+
+
+def _ordered(table: pa.Table, ids: IdMap) -> pa.Table:
+    """The rows of `ids`, in their order; null where the table lacks one."""
+    return table.take(pc.index_in(ids.keys, table[KEY.name].combine_chunks()))

@@ -1,0 +1,147 @@
+"""The demo from sources to recommendations, held against what was planted in it."""
+
+import csv
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from kg.store import Store
+from kg.tables import Workspace
+
+LABELS = {"films": "Film", "books": "Book"}
+
+
+def test_every_dirty_row_is_accounted_for_as_planted(demo, first):
+    accounts = first["stages"]["tables"]["figures"]["sources"]
+    for name, planted in demo.truth["dirty"].items():
+        found = accounts[name]
+        assert found["quarantined"] == planted["quarantined"], name
+        assert found["duplicate"] == planted.get("duplicate", 0), name
+        assert found["coerced"] == planted.get("coerced", 0), name
+        assert found["rows"] == sum(found[k] for k in ("accepted", "duplicate", "filtered", "quarantined")), name
+    reasons = accounts["book_reads"]["reasons"]
+    assert reasons == {"bad_type:weight": 4, "unknown_end:to": 3}
+    assert accounts["covers"]["reasons"] == {"broken_image": 1}
+
+
+def test_a_quarantined_row_keeps_its_place_and_its_values(demo):
+    output = Workspace(demo.workspace).stage("tables").current()
+    rows = output.read("quarantine/book_reads").to_pylist()
+    wrong = [row for row in rows if row["reason"] == "bad_type:weight"]
+    lines = (demo.data / "book_reads.tsv").read_text().splitlines()
+    assert len(wrong) == 4
+    for row in wrong:
+        assert json.loads(row["raw"])["rating"] == "five"
+        assert lines[int(row["row"]) - 1].split("\t")[2] == "five"
+
+
+def test_double_persons_came_out_as_one(demo):
+    output = Workspace(demo.workspace).stage("tables").current()
+    merged = {frozenset((row["alias"], row["key"])) for row in output.read("aliases/User").to_pylist()}
+    assert merged == {frozenset(pair) for pair in demo.truth["doubles"]}
+    with Store(demo.connection) as store:
+        found = store.value(
+            "MATCH (u:User)-[:RATED]->(), (u)-[:READ]->() WHERE u.key IN $ids RETURN count(DISTINCT u)",
+            {"ids": [i for pair in demo.truth["doubles"] for i in pair]},
+        )
+    assert found == len(demo.truth["doubles"])
+
+
+def test_recommendations_match_planted_tastes_in_both_domains(demo):
+    output = Workspace(demo.workspace).stage("recommendations").current()
+    rows = [row for row in output.read("recommendations").to_pylist() if row["rank"] <= 10]
+    truth = demo.truth
+    for domain in LABELS:
+        fits = [
+            truth["items"][domain][row["item_id"]] in truth["likes"][row["user_id"]]
+            for row in rows
+            if row["domain"] == domain
+        ]
+        # By chance 2 of 12 themes: 0.17. So little data leaves noise.
+        assert np.mean(fits) > 0.4, domain
+
+
+def test_a_taste_crosses_over_to_a_domain_that_the_user_never_touched(demo):
+    output = Workspace(demo.workspace).stage("recommendations").current()
+    truth = demo.truth
+    readers = {line["user_id"] for line in csv.DictReader((demo.data / "users_books.csv").open())}
+    rows = [
+        row
+        for row in output.read("recommendations").to_pylist()
+        if row["domain"] == "books" and row["rank"] <= 10 and row["user_id"] not in readers
+    ]
+    assert rows
+    fits = [truth["items"]["books"][row["item_id"]] in truth["likes"][row["user_id"]] for row in rows]
+    assert np.mean(fits) > 0.3
+
+
+def test_export_has_every_user_ranked_without_what_was_seen(demo):
+    output = Workspace(demo.workspace).stage("recommendations").current()
+    table = output.read("recommendations")
+    with open(output.location("recommendations.csv"), newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == table.num_rows
+    assert lines[0].keys() == {"user_id", "item_id", "domain", "rank", "score", "reason", "model"}
+    graph = Workspace(demo.workspace).stage("graph").current()
+    users = graph.read("nodes/User")["key"].to_pylist()
+    assert set(table["user_id"].to_pylist()) == set(users)
+    ratings = pq.read_table(demo.data / "film_ratings.parquet").to_pylist()
+    seen = {(r["user_id"], r["film_id"]) for r in ratings if r["rating"] <= 5}
+    assert not seen & {(r["user_id"], r["item_id"]) for r in table.to_pylist() if r["domain"] == "films"}
+
+
+def test_ours_beats_popularity_on_both_cuts(first):
+    for cut, report in first["stages"]["evaluation"]["figures"].items():
+        models = report["slices"]["all"]["overall"]["models"]
+        assert models["ours"]["ndcg@10"] > 1.5 * models["popularity"]["ndcg@10"], cut
+
+
+def test_vectors_in_neo4j_are_one_complete_version(demo, first):
+    with Store(demo.connection) as store:
+        [[pointer]] = store.rows("MATCH (v:EmbeddingVersion) RETURN properties(v)")
+        counts = store.rows(
+            "MATCH (n) WHERE n:Item OR n:User RETURN count(n), count(n[$name])", {"name": pointer["property"]}
+        )
+        near = store.rows(
+            "MATCH (v:EmbeddingVersion) MATCH (f:Film) WITH v, f LIMIT 1 "
+            "CALL db.index.vector.queryNodes(v.item_index, 5, f[v.property]) YIELD node, score RETURN node.key, score"
+        )
+    assert counts[0][0] == counts[0][1] > 0
+    assert len(near) == 5
+    assert pointer["version"] == first["stages"]["published"]["figures"].get("version", pointer["version"])
+
+
+def test_the_summary_tells_where_everything_is(demo):
+    text = (demo.folder / "first.out").read_text()
+    for told in ("bolt://127.0.0.1:", "password", "crossgraph neo4j stop demo", "popularity", "because you liked"):
+        assert told in text
+
+
+def test_an_unchanged_second_run_does_nothing(demo, first):
+    before, graph = demo.outputs(), demo.graph_digest()
+    demo.run("run", *demo.project())
+    second = demo.figures()
+    assert set(second["did"].values()) == {0}
+    assert second["skipped"] == list(first["stages"])
+    assert demo.outputs() == before
+    assert demo.graph_digest() == graph
+    assert second["seconds"]["total"] < 45
+
+
+def test_one_user_is_answered_from_neo4j_alone(demo):
+    user = next(user for user in demo.truth["likes"] if user.startswith("u"))
+    done = demo.run("query", "demo", user, "--top", "3")
+    assert done.stdout.count("films") >= 3
+    unknown = demo.run("query", "demo", "nobody", check=False)
+    assert unknown.returncode == 4
+    assert "nobody" in unknown.stderr
+    assert len(unknown.stderr.strip().splitlines()) == 1
+
+
+def test_evaluate_requires_what_it_is_told(demo):
+    demo.run("evaluate", *demo.project(), "--require", "popularity")
+    assert set(demo.figures()["did"].values()) == {0}
+    wrong = demo.run("evaluate", *demo.project(), "--require", "magic", check=False)
+    assert wrong.returncode == 2
+    assert "popularity" in wrong.stderr
