@@ -16,7 +16,7 @@ from kg.mapping import ACCEPTED, QUARANTINED, Mapped
 from kg.project import Graph
 from kg.schema import QUARANTINE
 from kg.sources import MALFORMED, Rows
-from kg.spark import conform
+from kg.spark import conform, packed
 
 EXAMPLES = 3
 
@@ -54,7 +54,7 @@ def read_accounts(rows: Mapping[str, Rows]) -> dict[str, SourceAccount]:
     """Count every source's rows, duplicates and unreadable rows; reads all sources at once."""
     accounts = {name: SourceAccount() for name in rows}
     frames = [r.frame.select("_source", "_duplicate", MALFORMED) for r in rows.values()]
-    counted = reduce(DataFrame.unionAll, frames).groupBy("_source", "_duplicate", MALFORMED).count()
+    counted = packed(reduce(DataFrame.unionAll, frames)).groupBy("_source", "_duplicate", MALFORMED).count()
     for name, duplicate, malformed, count in counted.collect():
         account = accounts[name]
         account.rows += count
@@ -109,7 +109,7 @@ def _by_row(mapped: Sequence[Mapped]) -> DataFrame:
 def _union(mapped: Sequence[Mapped]) -> DataFrame:
     frames = [part.frame.select("*", F.lit(part.table).alias("_table")) for part in mapped]
     columns = ["_source", "_file", "_row", "_table", "_status", "_reason", "_coerced"]
-    return reduce(DataFrame.unionAll, [frame.select(*columns) for frame in frames])
+    return packed(reduce(DataFrame.unionAll, [frame.select(*columns) for frame in frames]))
 
 
 def _check(accounts: Mapping[str, SourceAccount], tables: Mapping[str, TableAccount]) -> None:
@@ -131,7 +131,7 @@ def quarantine(rows: Mapping[str, Rows], mapped: Sequence[Mapped]) -> DataFrame:
         )
         for r in rows.values()
     ]
-    raw = reduce(DataFrame.unionAll, [_raw(r) for r in rows.values()])
+    raw = packed(reduce(DataFrame.unionAll, [_raw(r) for r in rows.values()]))
     refused = reduce(DataFrame.unionAll, [bad, *unread])
     found = raw.join(F.broadcast(refused), on=["_source", "_file", "_row"], how="inner")
     values = {"source": "_source", "file": "_file", "row": "_label", "raw": "_raw", "table": "_table"}

@@ -24,7 +24,7 @@ from kg.relationships import edge_type, events, find_ends, k_core, map_relations
 from kg.resolve import fold, resolve
 from kg.schema import ALIAS, EVENT, FEATURE, QUARANTINE, EdgeType, node_schema, relationship_schema
 from kg.sources import Rows, read
-from kg.spark import conform, location, translated, write, write_split
+from kg.spark import conform, kept, location, translated, write, write_split
 from kg.tables import Draft
 from kg.triples import Triples, entities, map_triples, triple_table
 
@@ -82,7 +82,6 @@ def ingest(graph: Graph, spark: SparkSession, draft: Draft, progress: Progress =
         _features(work, spark)
         draft.meta |= _meta(work)
         draft.figures |= accounts.figures(sources, tables) | {"left_out": work.left_out}
-    spark.catalog.clearCache()
 
 
 def _threads(function: Callable[[str], None], names: Iterable[str], meanwhile: Iterable[str] = ()) -> None:
@@ -104,7 +103,7 @@ def _read(work: _Work, spark: SparkSession) -> None:
 
     def load(name: str) -> None:
         rows = read(spark, name, present[name])
-        work.rows[name] = Rows(name, rows.frame.cache(), rows.columns, rows.by_path)
+        work.rows[name] = Rows(name, kept(rows.frame), rows.columns, rows.by_path)
 
     _threads(load, present)
 
@@ -122,17 +121,17 @@ def _label(work: _Work, label: str) -> None:
     if mapped is None:
         work.left_out[f"nodes.{label}"] = f"without {', '.join(work.graph.sources_of(work.graph.nodes[label]))}"
         return
-    mapped.frame.cache()
-    nodes = merge(mapped).cache()
+    mapped.frame = kept(mapped.frame)
+    nodes = kept(merge(mapped))
     lookup = keys = nodes.select("key", F.col("key").alias("raw"))
     resolution = work.graph.resolution.get(label)
     if resolution and (aliases := resolve(label, nodes, resolution)) is not None:
         work.write(f"aliases/{label}", aliases, ALIAS)
-        nodes = fold(nodes, aliases, [*(f.name for f in mapped.properties), "text", "image"]).cache()
+        nodes = kept(fold(nodes, aliases, [*(f.name for f in mapped.properties), "text", "image"]))
         keys = nodes.select("key", F.col("key").alias("raw"))
         lookup = keys.unionAll(aliases.select("key", F.col("alias").alias("raw")))
     work.write(mapped.table, nodes, node_schema(mapped.properties))
-    work.keys[label], work.lookups[label] = keys, lookup.cache()
+    work.keys[label], work.lookups[label] = keys, lookup
     work.mapped.append(mapped)
 
 
@@ -141,12 +140,12 @@ def _relationships(work: _Work) -> None:
     for name, part in parts.items():
         if absent := _absent(work, part):
             work.left_out[f"relationships.{name}"] = f"without {', '.join(absent)}"
-    kept = [name for name in parts if f"relationships.{name}" not in work.left_out]
-    _threads(lambda name: _relationship(work, name, parts[name]), [name for name in kept if not parts[name].triples])
-    others = {name: _triples(work, name, parts[name]) for name in kept if parts[name].triples}
+    made = [name for name in parts if f"relationships.{name}" not in work.left_out]
+    _threads(lambda name: _relationship(work, name, parts[name]), [name for name in made if not parts[name].triples])
+    others = {name: _triples(work, name, parts[name]) for name in made if parts[name].triples}
     for label in sorted({found.label for found in others.values()} - set(work.graph.nodes)):
         ends = [entities(found) for found in others.values() if found.label == label]
-        nodes = reduce(DataFrame.unionAll, ends).distinct().cache()
+        nodes = kept(reduce(DataFrame.unionAll, ends).distinct())
         empty = F.lit(None).cast("string")
         work.write(f"nodes/{label}", nodes.withColumns({"text": empty, "image": empty}), node_schema([]))
         work.keys[label] = nodes
@@ -163,10 +162,10 @@ def _relationship(work: _Work, name: str, part: Relationship) -> None:
     edge = edge_type(name, part)
     mapped = map_relationship(work.graph, name, work.rows)
     found = find_ends(mapped, work.lookups[edge.source], work.lookups[edge.target])
-    found.frame.cache()
+    found.frame = kept(found.frame)
     if part.k_core:
         found = k_core(found, part.k_core)
-        found.frame.cache()
+        found.frame = kept(found.frame)
     if part.interaction:
         work.write(f"events/{edge.name}", events(found, edge), EVENT)
     schema = relationship_schema(mapped.properties, interaction=part.interaction)
@@ -195,7 +194,7 @@ def _account(work: _Work, sources: dict[str, accounts.SourceAccount]) -> dict[st
             tables[f"relationships/{name}"] += written[f"relationships/{edge.name}"]
     found = accounts.close_accounts(sources, work.mapped, tables)
     if any(source.quarantined for source in sources.values()):
-        rows = accounts.quarantine(work.rows, work.mapped).cache()
+        rows = kept(accounts.quarantine(work.rows, work.mapped))
         accounts.check_limits(work.graph, sources, rows)
         work.write_split(rows, "to", QUARANTINE)
     return found

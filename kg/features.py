@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from kg.errors import ContractError
 from kg.project import Features
-from kg.spark import graph_frame
+from kg.spark import graph_frame, kept, packed
 
 RESET = 0.15
 # What is left of the start after n rounds is 0.85^n: 4% after 20, where ranks no longer change places.
@@ -28,7 +28,7 @@ def features(
     is not wanted is null. PageRank follows the relationships' direction, with a reset probability of 0.15.
     """
     labelled = [frame.select(F.lit(label).alias("label"), "key") for label, frame in nodes.items()]
-    vertices = _packed(reduce(DataFrame.unionAll, labelled)).withColumn("id", _id(F.col("label"), "key")).cache()
+    vertices = kept(packed(reduce(DataFrame.unionAll, labelled)).withColumn("id", _id(F.col("label"), "key")))
     links = [
         frame.select(_id(F.lit(source), "from_key").alias("src"), _id(F.lit(target), "to_key").alias("dst"))
         for (source, target), frame in edges.items()
@@ -39,7 +39,7 @@ def features(
     found = vertices.withColumn("degree", F.lit(None).cast("long")).withColumn("pagerank", F.lit(None).cast("double"))
     if not links:
         return found.drop("id")
-    graph = graph_frame(vertices.select("id"), _packed(reduce(DataFrame.unionAll, links)).cache())
+    graph = graph_frame(vertices.select("id"), kept(packed(reduce(DataFrame.unionAll, links))))
     if wanted.degree:
         found = found.drop("degree").join(graph.degrees.withColumnRenamed("degree", "_degree"), on="id", how="left")
         found = found.withColumn("degree", F.coalesce("_degree", F.lit(0)).cast("long")).drop("_degree")
@@ -47,11 +47,6 @@ def features(
         ranks = graph.pageRank(resetProbability=RESET, maxIter=rounds).vertices.select("id", "pagerank")
         found = found.drop("pagerank").join(ranks, on="id", how="left")
     return found.select("label", "key", "degree", "pagerank")
-
-
-def _packed(frame: DataFrame) -> DataFrame:
-    """In as many parts as there are tasks at once: GraphX runs some tasks for each part in every round."""
-    return frame.coalesce(frame.sparkSession.sparkContext.defaultParallelism)
 
 
 def _id(label: Column, key: str) -> Column:

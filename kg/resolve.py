@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 
 from kg.expressions import Expressions
 from kg.project import Resolution
-from kg.spark import graph_frame
+from kg.spark import graph_frame, kept
 
 # On 20,000 vertices GraphX took 4.6 s and GraphFrames' own algorithm 41 s, but GraphX holds the graph in memory.
 GRAPHX_LIMIT = 1_000_000
@@ -23,7 +23,7 @@ def resolve(label: str, nodes: DataFrame, resolution: Resolution) -> DataFrame |
     `nodes` has ``key``, the label's columns and ``_values``, how many of them are not null. The node with the
     highest `prefer` is kept, then the one with most values, then the smallest key.
     """
-    pairs = _pairs(label, nodes, resolution).cache()
+    pairs = kept(_pairs(label, nodes, resolution))
     size = pairs.count()
     if not size:
         return None
@@ -32,8 +32,8 @@ def resolve(label: str, nodes: DataFrame, resolution: Resolution) -> DataFrame |
     prefer = read.value(resolution.prefer, "prefer").column if resolution.prefer else F.lit(0)
     ranked = read.frame.select("key", "_values", prefer.alias("_prefer")).join(groups, on="key", how="inner")
     best = [F.col("_prefer").desc_nulls_last(), F.col("_values").desc(), F.col("key").asc()]
-    kept = F.first("key").over(Window.partitionBy("component").orderBy(*best))
-    found = ranked.select(F.col("key").alias("alias"), kept.alias("key"))
+    chosen = F.first("key").over(Window.partitionBy("component").orderBy(*best))
+    found = ranked.select(F.col("key").alias("alias"), chosen.alias("key"))
     return found.where("alias != key").localCheckpoint()
 
 

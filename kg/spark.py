@@ -55,7 +55,7 @@ LOCAL = {
     "spark.driver.host": "127.0.0.1",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
-    "spark.sql.shuffle.partitions": "4",
+    "spark.sql.shuffle.partitions": str(max(2, os.cpu_count() or 2)),
     "spark.sql.adaptive.enabled": "false",
     "spark.scheduler.mode": "FAIR",
 }
@@ -212,6 +212,20 @@ def conform(frame: DataFrame, schema: pa.Schema) -> DataFrame:
 def arrow_field(name: str, type_: DataType) -> pa.Field:
     """The Arrow field of a Spark column; timestamps are instants in microseconds, UTC."""
     return pa.field(name, to_arrow_type(type_))
+
+
+def kept(frame: DataFrame) -> DataFrame:
+    """A frame that is computed once and then kept, with a plan of its own.
+
+    `DataFrame.cache` leaves the whole plan below in every later one, and Spark compares each of their parts with
+    each cached plan: with some twenty kept frames that took longer than the work.
+    """
+    return frame.localCheckpoint(eager=False)
+
+
+def packed(frame: DataFrame) -> DataFrame:
+    """In as many parts as there are tasks at once: a union has the parts of all its frames, and each costs a task."""
+    return frame.coalesce(frame.sparkSession.sparkContext.defaultParallelism)
 
 
 def graph_frame(vertices: DataFrame, edges: DataFrame) -> Any:

@@ -27,6 +27,7 @@ from kg.project import Graph, Link
 from kg.relationships import SEPARATOR
 from kg.schema import EdgeType
 from kg.sources import Rows
+from kg.spark import kept
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def map_triples(graph: Graph, name: str, rows: Mapping[str, Rows], lookups: Mapp
     found = _ends(
         mapped, links, label, triples.node, lookups.get(triples.node) if triples.node in graph.nodes else None
     )
-    found.frame.cache()
+    found.frame = kept(found.frame)
     return Triples(found, links, _edge_types(found, name), triples.node)
 
 
@@ -95,7 +96,7 @@ def _links(
     known = lookups[link.node].select(F.col("raw").alias("link_raw"), F.col("key").alias("link_key"))
     frame = frame.join(known, on="link_raw", how="left")
     frame = refuse(frame, F.col("link_key").isNull(), QUARANTINED, "unknown_end:link")
-    return Mapped(f"links/{name}", frame.cache())
+    return Mapped(f"links/{name}", kept(frame))
 
 
 def _ends(mapped: Mapped, links: Mapped | None, linked: str, other: str, declared: DataFrame | None) -> Mapped:

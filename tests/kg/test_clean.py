@@ -13,7 +13,10 @@ Ingest = Callable[[dict[str, str], dict[str, Any]], Output]
 FILES = {
     # ann and Ann are one person; line 4 repeats line 3; 7 has no key, 8 too many values, 9 an age that is no number,
     # 10 an age that no one has
-    "film_users.csv": "id,email,age\nu1,ann@x,30\nu2,bob@x,40\nu2,bob@x,40\nu3,cy@x,\n\n,nobody@x,20\nu4,d@x,1,2\nu5,e@x,V\nu6,f@x,200\n",
+    "film_users.csv": (
+        "id,email,age\nu1,ann@x,30\nu2,bob@x,40\nu2,bob@x,40\nu3,cy@x,\n\n"
+        ",nobody@x,20\nu4,d@x,1,2\nu5,e@x,V\nu6,f@x,200\n"
+    ),
     "book_users.jsonl": '{"id": "b1", "email": "ANN@X ", "city": "Rome"}\n{"id": "b2", "email": "zoe@x"}\nnot json\n',
     # f2 twice: the later edition wins by `prefer`; f3's year is required and no number; f4 has none
     "films.csv": (
