@@ -16,6 +16,9 @@ import pytest
 from kg.load import digest
 from kg.store import Store
 
+# The first test here pays for the whole demo, on whatever machine this is.
+pytestmark = pytest.mark.timeout(900)
+
 
 @pytest.fixture
 def untouched(demo) -> Iterator[None]:

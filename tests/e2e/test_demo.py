@@ -5,9 +5,13 @@ import json
 
 import numpy as np
 import pyarrow.parquet as pq
+import pytest
 
 from kg.store import Store
 from kg.tables import Workspace
+
+# The first test here pays for the whole demo, on whatever machine this is.
+pytestmark = pytest.mark.timeout(900)
 
 LABELS = {"films": "Film", "books": "Book"}
 
