@@ -110,7 +110,9 @@ class _PoolSampler:
     def __init__(self, count: int, generator: torch.Generator) -> None:
         self.count, self.generator = count, generator
 
-    def __call__(self, graph: dgl.DGLHeteroGraph, eids: dict[Canonical, Tensor]) -> dict[Canonical, tuple[Tensor, Tensor]]:
+    def __call__(
+        self, graph: dgl.DGLHeteroGraph, eids: dict[Canonical, Tensor]
+    ) -> dict[Canonical, tuple[Tensor, Tensor]]:
         pools = {}
         for etype, ids in eids.items():
             pool = sample_negatives(0, graph.num_nodes(etype[2]), self.count, self.generator)

@@ -114,8 +114,9 @@ def read_views(output: Output, snapshot: Snapshot) -> Views:
                 continue
             rows = IdMap(label, snapshot.keys(label)).encode(table["key"])
             found = matrix(table["vector"])
-            vectors, mask = np.zeros((snapshot.count(label), found.shape[1]), np.float32), np.zeros(
-                snapshot.count(label), bool
+            vectors, mask = (
+                np.zeros((snapshot.count(label), found.shape[1]), np.float32),
+                np.zeros(snapshot.count(label), bool),
             )
             vectors[rows], mask[rows] = found, True
             labels[label] = View(vectors, mask)
@@ -190,9 +191,7 @@ def _file_hash(path: str, figures: Figures) -> str | None:
         return None
 
 
-def _write(
-    snapshot: Snapshot, draft: Draft, table: str, vectors: list[np.ndarray | None], figures: Figures
-) -> None:
+def _write(snapshot: Snapshot, draft: Draft, table: str, vectors: list[np.ndarray | None], figures: Figures) -> None:
     view, label = table.split("/")
     rows = [i for i, vector in enumerate(vectors) if vector is not None]
     found = np.stack([v for v in vectors if v is not None]) if rows else np.zeros((0, 1), np.float32)

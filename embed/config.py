@@ -17,7 +17,7 @@ class GraphModel(Section):
     """Width of every view and of `z`."""
     heads: int = Field(4, ge=1)
     """Attention heads of `gat`; they share `dim`, which they must divide."""
-    dropout: float = Field(0.1, ge=0, lt=1)
+    dropout: float = Field(0.2, ge=0, lt=1)
     """Share of a layer's values that training sets to zero."""
     fanout: int = Field(15, ge=1)
     """Neighbours sampled by node, relation and hop in mini-batch mode."""
@@ -25,7 +25,7 @@ class GraphModel(Section):
     """Between two labels the relations with most edges keep weights of their own; the rest share one set."""
     ids: bool = True
     """Whether users and items also have a learned vector of their own, propagated along interactions."""
-    id_dropout: float = Field(0.1, ge=0, lt=1)
+    id_dropout: float = Field(0.2, ge=0, lt=1)
     """Share of nodes whose own vector a training step hides, so that a node never seen still gets a good one."""
     full_graph_edges: int = Field(2_000_000, ge=0)
     """Up to so many edges a step passes messages over the whole graph; above, over sampled neighbourhoods."""
@@ -67,17 +67,17 @@ class EmbedConfig(Section):
     """How views become `z`: attention by node, a linear map of all views, or a mean with learned weights."""
     objective: Literal["softmax", "bpr"] = "softmax"
     """Link prediction loss: sampled softmax, or Bayesian personalised ranking."""
-    temperature: float = Field(0.15, gt=0)
+    temperature: float = Field(0.2, gt=0)
     """Divides the cosine of user and item in the loss."""
     negatives: int = Field(1024, ge=1)
     """Items drawn by step and domain as negatives, shared by the step's positives."""
-    epochs: int = Field(100, ge=1)
+    epochs: int = Field(40, ge=1)
     """At most so many passes over the target edges."""
-    patience: int = Field(10, ge=1)
+    patience: int = Field(6, ge=1)
     """Validations without a better figure before training stops."""
-    max_seconds: float = Field(90, gt=0)
+    max_seconds: float = Field(600, gt=0)
     """Training stops after so long, at the end of an epoch."""
     batch_size: int = Field(4096, ge=1)
     """Target edges by step; they are hidden from message passing in that step."""
-    learning_rate: float = Field(0.005, gt=0)
+    learning_rate: float = Field(0.01, gt=0)
     weight_decay: float = Field(1e-5, ge=0)

@@ -36,7 +36,7 @@ class Number(_Column):
         return 2
 
     def encode(self, column: pa.Array) -> np.ndarray:
-        """float32[n, 2]"""
+        """Of shape float32[n, 2]."""
         values = _numbers(column)
         missing = ~np.isfinite(values)
         scaled = np.clip((np.where(missing, self.centre, values) - self.centre) / self.scale, -CLIP, CLIP)
@@ -55,7 +55,7 @@ class Category(_Column):
         return len(self.values)
 
     def encode(self, column: pa.Array) -> np.ndarray:
-        """float32[n, values]"""
+        """Of shape float32[n, values]."""
         position = {value: i for i, value in enumerate(self.values)}
         return _many_hot(column, [position.get(v, -1) for v in _flat(column)], self.width)
 
@@ -71,7 +71,7 @@ class Hashed(_Column):
         return ONE_HOT
 
     def encode(self, column: pa.Array) -> np.ndarray:
-        """float32[n, ONE_HOT]"""
+        """Of shape float32[n, ONE_HOT]."""
         return _many_hot(column, [zlib.crc32(v.encode()) % ONE_HOT for v in _flat(column)], ONE_HOT)
 
 

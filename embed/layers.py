@@ -122,9 +122,11 @@ def make_conv(kind: Kind, d_in: int, d_out: int, heads: int) -> nn.Module:
 
 
 class HeteroLayer(nn.Module):
-    r"""One layer over typed relations: R-GCN's sum (Schlichtkrull et al., 2018, eq. 2) with any convolution per relation.
+    r"""One layer over typed relations: the sum of R-GCN (Schlichtkrull et al., 2018, eq. 2), any convolution.
 
-    .. math:: h_i = x_i + \operatorname{dropout}(\sigma(\operatorname{norm}(W_{t(i)} x_i + \sum_r \operatorname{conv}_r(x)_i)))
+    .. math::
+        s_i &= W_{t(i)} x_i + \sum_r \operatorname{conv}_r(x)_i \\
+        h_i &= x_i + \operatorname{dropout}(\operatorname{ReLU}(\operatorname{norm}(s_i)))
 
     :math:`t(i)` is the node's label. Labels that no relation leads to have their own term alone.
     """

@@ -49,8 +49,11 @@ class Inputs:
         pick = {label: index for label, index in rows.items() if label in self.features}
 
         def cut(by_label: dict[str, Tensor]) -> dict[str, Tensor]:
-            return {label: by_label[label][index.to(by_label[label].device)]
-                    for label, index in pick.items() if label in by_label}
+            return {
+                label: by_label[label][index.to(by_label[label].device)]
+                for label, index in pick.items()
+                if label in by_label
+            }
 
         return Inputs(
             cut(self.features),
@@ -99,7 +102,9 @@ class Network(nn.Module):
         graph = config.graph
         dim = graph.dim
         self.shape, self.dim, self.hide_share = shape, dim, graph.id_dropout
-        self.inputs = nn.ModuleDict({slot(label): nn.Linear(shape.features[label], dim) for label in shape.labels})
+        described = {label: width for label, width in shape.features.items() if width}
+        self.inputs = nn.ModuleDict({slot(label): nn.Linear(width, dim) for label, width in described.items()})
+        self.base = nn.ParameterDict({slot(label): torch.randn(dim) * 0.1 for label in shape.labels})
         self.from_view = nn.ModuleDict({view: nn.Linear(width, dim, bias=False) for view, width in shape.views.items()})
         self.project = nn.ModuleDict({view: nn.Linear(width, dim) for view, width in shape.views.items()})
         self.ids = nn.ParameterDict({slot(label): torch.randn(n, dim) * 0.1 for label, n in shape.ids.items()})
@@ -109,8 +114,9 @@ class Network(nn.Module):
         )
         self.head = nn.Linear(dim, dim)
         self.gate = nn.Parameter(torch.ones(()))
-        self.fusion = nn.ModuleDict({side: make_fusion(config.fusion, 1 + len(shape.views), dim)
-                                     for side in ("user", "item")})
+        self.fusion = nn.ModuleDict(
+            {side: make_fusion(config.fusion, 1 + len(shape.views), dim) for side in ("user", "item")}
+        )
         self._interactions = set(shape.interactions)
 
     @property
@@ -122,7 +128,9 @@ class Network(nn.Module):
         """Layer 0 of all rows of `nodes`; training hides a share of the id vectors."""
         x, light = {}, {}
         for label, features in nodes.features.items():
-            x[label] = self.inputs[slot(label)](features)
+            x[label] = self.base[slot(label)].expand(len(features), -1)
+            if slot(label) in self.inputs:
+                x[label] = x[label] + self.inputs[slot(label)](features)
             for view, by_label in nodes.views.items():
                 if label in by_label:
                     x[label] = x[label] + self.from_view[view](by_label[label]) * nodes.masks[view][label][:, None]
@@ -202,6 +210,7 @@ class Network(nn.Module):
         """Let projections start as principal axes, so that a view means something before anything is learned."""
         for view, (mean, basis) in axes.items():
             layer = self.project[view]
+            assert isinstance(layer, nn.Linear)
             layer.weight.zero_()
             layer.weight[: len(basis)].copy_(basis)
             layer.bias.copy_(-(layer.weight @ mean))

@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import dgl
@@ -73,7 +73,7 @@ class Trained:
         return embed_graph(self.network, graph, inputs, placement, None if whole else self.config.batch_size)
 
 
-def fit(
+def fit(  # noqa: PLR0913 - the keywords are the boundary's own
     snapshot: Snapshot,
     views: Views,
     catalogue: Catalogue,
@@ -186,7 +186,7 @@ class _Loop:
             edges += size
         return total / max(edges, 1.0)
 
-    def _batches(self):
+    def _batches(self) -> Iterator[Batch]:
         whole = self.graph.num_edges() <= self.config.graph.full_graph_edges
         make = full_graph_batches if whole else sampled_batches
         return make(self.graph, self.inputs, self.trained.catalogue, self.targets, self.config)

@@ -1,0 +1,32 @@
+import pytest
+
+from embed.graph import Snapshot, own_interactions
+from embed.inputs import Views
+from kg.split import Catalogue, Interactions
+from kg.tables import Output
+from tests.embed import planted
+
+
+@pytest.fixture(scope="session")
+def output(tmp_path_factory: pytest.TempPathFactory) -> Output:
+    return planted.write(tmp_path_factory.mktemp("planted"))
+
+
+@pytest.fixture(scope="session")
+def snapshot(output: Output) -> Snapshot:
+    return Snapshot.read(output)
+
+
+@pytest.fixture(scope="session")
+def catalogue(snapshot: Snapshot) -> Catalogue:
+    return planted.make_catalogue(snapshot)
+
+
+@pytest.fixture(scope="session")
+def views(snapshot: Snapshot) -> Views:
+    return planted.make_views(snapshot)
+
+
+@pytest.fixture(scope="session")
+def interactions(snapshot: Snapshot, catalogue: Catalogue) -> Interactions:
+    return own_interactions(snapshot, catalogue)

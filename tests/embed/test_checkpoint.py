@@ -1,0 +1,37 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pyarrow import fs
+
+from embed.checkpoint import load, same_weights, save
+from embed.graph import Snapshot
+from embed.inputs import Views
+from embed.train import fit
+from kg.errors import ContractError
+from kg.split import Catalogue, Interactions
+from tests.embed.planted import SMALL
+
+
+def test_round_trip(
+    tmp_path: Path, snapshot: Snapshot, views: Views, catalogue: Catalogue, interactions: Interactions
+) -> None:
+    trained = fit(snapshot, views, catalogue, interactions, SMALL, epochs=2)
+    local = fs.LocalFileSystem()
+    save(trained, local, str(tmp_path / "model"))
+    again = load(local, str(tmp_path / "model"), snapshot, views, catalogue)
+    assert same_weights(trained, again) and again.history == trained.history and again.config == SMALL
+    one, two = trained.embed(interactions), again.embed(interactions)
+    assert np.array_equal(one.users["z"], two.users["z"]) and np.array_equal(one.items["z"], two.items["z"])
+    assert sorted(p.suffix for p in (tmp_path / "model").iterdir()) == [".json", ".safetensors"]
+
+    settings = tmp_path / "model" / "model.json"
+    found = json.loads(settings.read_text())
+    settings.write_text(json.dumps(found | {"format": 99}))
+    with pytest.raises(ContractError, match="format 1; found 99"):
+        load(local, str(tmp_path / "model"), snapshot, views, catalogue)
+    settings.write_text(json.dumps(found))
+    (tmp_path / "model" / "model.safetensors").write_bytes(b"torn")
+    with pytest.raises(ContractError, match="the weights"):
+        load(local, str(tmp_path / "model"), snapshot, views, catalogue)

@@ -1,0 +1,76 @@
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from PIL import Image
+
+from embed.config import ImageModel
+from embed.image import ImageEncoder
+from kg.errors import ConfigError
+
+
+@pytest.fixture(scope="module")
+def encoder() -> ImageEncoder:
+    return ImageEncoder(ImageModel(batch_size=2), "cpu")
+
+
+def draw(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (300, 450)) -> str:
+    """A gradient in one colour with a frame; green ones are chequered, for these features see form before colour."""
+    ramp = np.linspace(0.3, 1, size[1])[:, None, None] * np.array(colour)[None, None]
+    picture = np.broadcast_to(ramp, (size[1], size[0], 3)).astype(np.uint8).copy()
+    picture[:20] = 255
+    if colour[1] > colour[0]:
+        picture[np.indices(picture.shape[:2]).sum(0) // 40 % 2 == 0] = 0
+    Image.fromarray(picture).save(path)
+    return str(path)
+
+
+def test_pictures_keep_their_order_and_like_ones_are_near(encoder: ImageEncoder, tmp_path: Path) -> None:
+    paths = [draw(tmp_path / "a.jpg", (200, 30, 30)), draw(tmp_path / "b.png", (30, 200, 30))]
+    paths.append(draw(tmp_path / "c.png", (205, 35, 30), (320, 460)))
+    vectors, good = encoder.encode(paths)
+    assert vectors.shape == (3, 1280) and vectors.dtype == np.float32 and good.all()
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3)
+    assert vectors[0] @ vectors[2] > vectors[0] @ vectors[1]
+    alone = np.concatenate([encoder.encode([path])[0] for path in paths])
+    assert ((alone * vectors).sum(1) > 0.999).all()
+
+
+def test_a_broken_picture_is_masked(encoder: ImageEncoder, tmp_path: Path) -> None:
+    whole = draw(tmp_path / "whole.jpg", (90, 90, 200))
+    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "short.jpg").write_bytes(Path(whole).read_bytes()[:900])
+    (tmp_path / "empty.png").write_bytes(b"")
+    paths = [str(tmp_path / "text.jpg"), whole, str(tmp_path / "short.jpg"), str(tmp_path / "empty.png"), "/no/such"]
+    vectors, good = encoder.encode(paths)
+    assert good.tolist() == [False, True, False, False, False]
+    assert not vectors[~good].any() and np.isclose(np.linalg.norm(vectors[1]), 1, atol=1e-3)
+    nothing, none_good = encoder.encode(paths[:1])
+    assert len(nothing) == 1 and not none_good.any()
+
+
+def test_a_grey_or_transparent_picture_is_read(encoder: ImageEncoder, tmp_path: Path) -> None:
+    Image.new("L", (50, 60), 128).save(tmp_path / "grey.png")
+    Image.new("RGBA", (50, 60), (10, 20, 30, 40)).save(tmp_path / "clear.png")
+    assert encoder.encode([str(tmp_path / "grey.png"), str(tmp_path / "clear.png")])[1].all()
+
+
+def test_any_open_clip_model_with_a_checkpoint(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, _, transform = open_clip.create_model_and_transforms("ViT-S-32-alt", precision="fp32")
+    torch.save(model.state_dict(), tmp_path / "weights.pt")
+    encoder = ImageEncoder(ImageModel(model="ViT-S-32-alt", pretrained=str(tmp_path / "weights.pt")), "cpu")
+    path = draw(tmp_path / "a.png", (10, 200, 99))
+    with torch.no_grad():
+        expected = model.eval().encode_image(transform(Image.open(path))[None], normalize=True)[0].numpy()
+    assert encoder.encode([path])[0][0] @ expected > 0.999
+
+
+def test_unknown_models_are_one_clear_line() -> None:
+    with pytest.raises(ConfigError, match=r"embed\.image\.pretrained: expected a tag"):
+        ImageEncoder(ImageModel(model="ViT-B-32"), "cpu")
+    with pytest.raises(ConfigError, match="cannot load 'no-such-model'") as caught:
+        ImageEncoder(ImageModel(model="no-such-model", pretrained="openai"), "cpu")
+    assert "\n" not in str(caught.value)

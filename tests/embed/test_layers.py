@@ -1,0 +1,64 @@
+import dgl
+import torch
+from torch import Tensor, nn
+
+from embed.layers import GATConv, GCNConv, HeteroLayer, SAGEConv, propagate
+from tests.contracts import D_IN, D_OUT, ConvContract, bipartite
+
+
+class TestGraphSage(ConvContract):
+    kind = "graphsage"
+
+    def reference(self, conv: nn.Module, graph: dgl.DGLHeteroGraph, src: Tensor, dst: Tensor) -> Tensor:
+        assert isinstance(conv, SAGEConv)
+        theirs = dgl.nn.SAGEConv(D_IN, D_OUT, "mean", bias=False)
+        with torch.no_grad():
+            theirs.fc_neigh.weight.copy_(conv.linear.weight)
+            theirs.fc_self.weight.zero_()
+        return theirs(graph, (src, dst))
+
+
+class TestGCN(ConvContract):
+    kind = "gcn"
+
+    def reference(self, conv: nn.Module, graph: dgl.DGLHeteroGraph, src: Tensor, dst: Tensor) -> Tensor:
+        assert isinstance(conv, GCNConv)
+        theirs = dgl.nn.GraphConv(D_IN, D_OUT, norm="both", bias=False, weight=False, allow_zero_in_degree=True)
+        return theirs(graph, src, weight=conv.linear.weight.T)
+
+
+class TestGAT(ConvContract):
+    kind = "gat"
+
+    def reference(self, conv: nn.Module, graph: dgl.DGLHeteroGraph, src: Tensor, dst: Tensor) -> Tensor:
+        assert isinstance(conv, GATConv)
+        theirs = dgl.nn.GATConv((D_IN, D_IN), D_OUT // 2, 2, bias=False, allow_zero_in_degree=True)
+        with torch.no_grad():
+            theirs.fc_src.weight.copy_(conv.linear.weight)
+            theirs.fc_dst.weight.copy_(conv.linear.weight)
+            theirs.attn_l.copy_(conv.left[None])
+            theirs.attn_r.copy_(conv.right[None])
+        return theirs(graph, (src, dst)).flatten(1)
+
+
+def test_a_layer_sums_its_relations_and_its_own_term() -> None:
+    torch.manual_seed(0)
+    graph = bipartite()[0]
+    relation = ("a", "r", "b")
+    layer = HeteroLayer("graphsage", ["a", "b", "items"], [relation], 8, heads=1, dropout=0.0).eval()
+    x = {"a": torch.randn(12, 8), "b": torch.randn(7, 8), "items": torch.randn(3, 8)}
+    out = layer({relation: graph[relation]}, x, {"b": 7, "items": 3})
+    assert {label: rows.shape for label, rows in out.items()} == {"b": (7, 8), "items": (3, 8)}
+    conv, own, norm = layer.convs["of-a-r-b"], layer.own["of-items"], layer.norm["of-items"]
+    assert conv is not None
+    torch.testing.assert_close(out["items"], x["items"] + torch.relu(norm(own(x["items"]))))
+
+
+def test_propagation_is_the_scaled_mean() -> None:
+    graph = dgl.heterograph({("u", "r", "i"): ([0, 1, 1], [0, 0, 1])}, {"u": 2, "i": 3})
+    relation = ("u", "r", "i")
+    x = {"u": torch.tensor([[2.0], [4.0]]), "i": torch.zeros(3, 1)}
+    scale = {"u": torch.tensor([1.0, 0.5]), "i": torch.ones(3)}
+    out = propagate({relation: graph[relation]}, x, scale, {"i": 3}, {relation})
+    # i0: (2 x 1 + 4 x 0.5) / 2 = 2;  i1: 4 x 0.5 / 1 = 2;  i2 has no neighbour.
+    assert out["i"].flatten().tolist() == [2.0, 2.0, 0.0]

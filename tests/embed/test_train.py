@@ -1,0 +1,194 @@
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from embed.batches import full_graph_batches, sampled_batches
+from embed.config import EmbedConfig
+from embed.graph import Snapshot, reverse_types, target_edges
+from embed.inputs import Views
+from embed.ops import seed_everything
+from embed.train import Trained, fit
+from kg.errors import ConfigError
+from kg.ids import IdMap
+from kg.schema import EdgeType
+from kg.split import Catalogue, Interactions
+from tests.embed.planted import BOOKS, SMALL, hit_rate, hold_out, without
+
+MINI_BATCHES = {"full_graph_edges": 0, "fanout": 5}
+
+
+def config(base: EmbedConfig = SMALL, graph: dict[str, object] | None = None, **changes: object) -> EmbedConfig:
+    return EmbedConfig.model_validate(base.model_dump() | changes | {"graph": base.graph.model_dump() | (graph or {})})
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        config(),
+        config(graph={"model": "gcn"}, fusion="mean"),
+        config(graph={"model": "gat"}, fusion="concat"),
+        config(graph=MINI_BATCHES),
+        config(objective="bpr"),
+    ],
+    ids=["graphsage", "gcn", "gat", "mini-batches", "bpr"],
+)
+def test_planted_tastes_are_learned(
+    changed: EmbedConfig, snapshot: Snapshot, views: Views, catalogue: Catalogue, interactions: Interactions
+) -> None:
+    train, held = hold_out(interactions)
+    trained = fit(snapshot, views, catalogue, train, changed)
+    # Chance is about log(23) = 3.1 for softmax, log(2) = 0.7 for pairs.
+    assert trained.history.losses[-1] < (2.25 if changed.objective == "softmax" else 0.55)
+    scores = trained.embed(train).scores()
+    scores[train.user, train.item] = -2
+    # Eight of 44 at random would hit 18%.
+    assert hit_rate(scores, held) > 0.5
+
+
+@pytest.mark.parametrize("graph", [{}, MINI_BATCHES], ids=["full-graph", "mini-batches"])
+def test_one_seed_repeats_exactly(
+    graph: dict[str, object], snapshot: Snapshot, views: Views, catalogue: Catalogue, interactions: Interactions
+) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        runs = [
+            fit(snapshot, views, catalogue, interactions, config(graph=graph), epochs=2, seed=seed)
+            for seed in (5, 5, 6)
+        ]
+    finally:
+        torch.set_num_threads(threads)
+    assert runs[0].history.losses == runs[1].history.losses != runs[2].history.losses
+    one, two = (run.embed(interactions) for run in runs[:2])
+    for view in one.views:
+        assert np.array_equal(one.users[view], two.users[view]) and np.array_equal(one.items[view], two.items[view])
+
+
+@pytest.mark.parametrize("make", [full_graph_batches, sampled_batches])
+def test_no_message_passes_along_what_a_batch_predicts(
+    make: object, snapshot: Snapshot, views: Views, catalogue: Catalogue, interactions: Interactions
+) -> None:
+    """Every target edge is predicted once an epoch, and neither it nor its reverse is in any hop of its batch."""
+    seed_everything(0)
+    settings = config(graph={"fanout": 100})
+    trained = fit(snapshot, views, catalogue, interactions, settings, epochs=1)
+    graph, inputs = trained.prepare(interactions)
+    back = reverse_types(graph)
+    targets = target_edges(snapshot, catalogue)
+    predicted = 0
+    for batch in make(graph, inputs, catalogue, targets, settings):  # type: ignore[operator]
+        starts, offset = {}, 0
+        for label in batch.labels:
+            starts[label] = offset
+            offset += batch.targets[-1][label]
+        for task in batch.tasks:
+            predicted += task.edges.shape[1]
+            for label, start in starts.items():
+                stop = start + batch.targets[-1][label]
+                inside = (task.edges[1] >= start) & (task.edges[1] < stop)
+                goals = set(zip(task.edges[0][inside].tolist(), (task.edges[1][inside] - start).tolist(), strict=True))
+                edge = (targets[label].source, targets[label].type, label)
+                for relation, flip in ((edge, False), (back[edge], True)):
+                    # Rows of targets lead the rows of sources, so one numbering serves both ends of the last hop.
+                    u, v = batch.hops[-1][relation].edges()
+                    pairs = (
+                        zip(v.tolist(), u.tolist(), strict=True) if flip else zip(u.tolist(), v.tolist(), strict=True)
+                    )
+                    assert not goals & set(pairs)
+    assert predicted == len(interactions)
+
+
+def test_a_label_that_only_the_target_edge_shows_is_not_learned(snapshot: Snapshot, catalogue: Catalogue) -> None:
+    """User k likes item k and nothing else: with ids and features off, nothing but the edge itself could tell which."""
+    users = np.arange(BOOKS)
+    rows = Interactions(
+        users,
+        users,
+        np.ones(BOOKS, np.float32),
+        np.zeros(BOOKS, np.int64),
+        np.ones(BOOKS, bool),
+        catalogue.n_users,
+        catalogue.n_items,
+    )
+    bare = replace(
+        snapshot,
+        nodes={k: t.select(["key", "text", "image"]) for k, t in snapshot.nodes.items()},
+        edges={e: t for e, t in snapshot.edges.items() if snapshot.edge_meta[e]["interaction"]},
+        edge_meta={e: m for e, m in snapshot.edge_meta.items() if m["interaction"]},
+    )
+    settings = config(graph={"ids": False}, epochs=15, batch_size=8)
+    trained = fit(bare, Views(), catalogue, rows, settings)
+    # All that can be learned is that a batch's own eight books have no edge left: chance among them costs log(8) = 2.1.
+    # Had an edge been visible in its own batch, the loss would fall towards 0.
+    assert min(trained.history.losses) > 0.85 * np.log(8)
+
+
+def test_early_stopping_keeps_the_best_weights(
+    snapshot: Snapshot, views: Views, catalogue: Catalogue, interactions: Interactions
+) -> None:
+    figures = iter([0.1, 0.5, 0.4, 0.3, 0.9])
+    seen = []
+
+    def validate(embeddings: object) -> float:
+        seen.append(embeddings)
+        return next(figures)
+
+    settings = config(patience=2)
+    trained = fit(snapshot, views, catalogue, interactions, settings, validate=validate)
+    assert trained.history.best_epoch == 2 and trained.history.stopped == "patience"
+    assert trained.history.metrics == [0.1, 0.5, 0.4, 0.3]
+    assert np.array_equal(trained.embed(interactions).users["z"], seen[1].users["z"])  # type: ignore[attr-defined]
+
+
+def test_users_without_own_views_get_their_positives_and_cold_ones_none(
+    snapshot: Snapshot, views: Views, catalogue: Catalogue, interactions: Interactions
+) -> None:
+    rows = without(interactions, 3)
+    found = fit(snapshot, views, catalogue, rows, SMALL, epochs=2).embed(rows)
+    assert not found.user_masks["v"][3] and not found.users["v"][3].any()
+    assert found.user_masks["h"].all() and found.user_masks["z"].all()
+    expected = np.unique(rows.item[(rows.user == 5)])
+    expected = expected[found.item_masks["v"][expected]]
+    mean = found.items["v"][expected].mean(0)
+    assert np.allclose(found.users["v"][5], mean / np.linalg.norm(mean) if len(expected) else mean, atol=0.05)
+    for view in found.views:
+        lengths = np.linalg.norm(found.users[view], axis=1)
+        assert np.allclose(lengths[found.user_masks[view]], 1, atol=1e-4)
+
+
+def test_a_node_never_seen_gets_a_vector(
+    snapshot: Snapshot, views: Views, catalogue: Catalogue, interactions: Interactions
+) -> None:
+    trained = fit(snapshot, views, catalogue, interactions, SMALL, epochs=3)
+    users = snapshot.nodes["User"]
+    key = pa.array([*users["key"].to_pylist()[:-1], "zz-new"])
+    grown = replace(snapshot, nodes=snapshot.nodes | {"User": users.set_column(0, users.schema.field(0), key)})
+    index = replace(catalogue, users=IdMap("User", key))
+    found = replace_snapshot(trained, grown, index).embed(without(interactions, len(key) - 1))
+    assert np.isclose(np.linalg.norm(found.users["z"][-1]), 1, atol=1e-4)
+
+
+def replace_snapshot(trained: Trained, snapshot: Snapshot, catalogue: Catalogue) -> Trained:
+    return replace(trained, snapshot=snapshot, catalogue=catalogue)
+
+
+def test_a_domain_without_interactions_still_trains(
+    snapshot: Snapshot, views: Views, catalogue: Catalogue, interactions: Interactions
+) -> None:
+    films = interactions.take(interactions.item >= catalogue.offsets["Film"])
+    for graph in ({}, MINI_BATCHES):
+        found = fit(snapshot, views, catalogue, films, config(graph=graph), epochs=2).embed(films)
+        assert np.isfinite(found.items["z"]).all() and len(found.items["z"]) == catalogue.n_items
+    no_edges = {e: t for e, t in snapshot.edges.items() if e != EdgeType("User", "READS", "Book")}
+    alone = replace(snapshot, edges=no_edges, edge_meta={e: snapshot.edge_meta[e] for e in no_edges})
+    assert len(fit(alone, views, catalogue, films, SMALL, epochs=1).history.losses) == 1
+
+
+def test_an_unknown_device_is_a_clear_error(
+    snapshot: Snapshot, views: Views, catalogue: Catalogue, interactions: Interactions
+) -> None:
+    with pytest.raises(ConfigError, match="device 'gpu9'"):
+        fit(snapshot, views, catalogue, interactions, SMALL, device="gpu9")
