@@ -10,6 +10,7 @@ import typer
 
 from kg.errors import CrossGraphError
 
+INTERRUPTED = 130
 app = typer.Typer(
     help="Turn user, item, text and image sources into a knowledge graph, learn from it, recommend across domains.",
     no_args_is_help=True,
@@ -32,25 +33,23 @@ def main() -> None:
     debug = "--debug" in sys.argv[1:]
     try:
         with _full_disk():
-            app(standalone_mode=False)
-    except typer.Exit as done:
-        sys.exit(done.exit_code)
-    except typer.Abort:
-        sys.exit(130)
-    except KeyboardInterrupt:
-        _complain("stopped; run the same command again to go on where it was")
-        sys.exit(130)
+            code = app(standalone_mode=False)
+    except (typer.Abort, KeyboardInterrupt):
+        code = INTERRUPTED
     except CrossGraphError as error:
         if debug:
             raise
         for line in str(error).splitlines():
             _complain(line)
-        sys.exit(error.exit_code)
+        code = error.exit_code
     except Exception as error:
         if debug or not hasattr(error, "format_message"):  # typer's own errors about the command line have it
             raise
         _complain(error.format_message())
-        sys.exit(2)
+        code = 2
+    if code == INTERRUPTED:  # typer turns Ctrl-C into this code
+        _complain("stopped; run the same command again to go on where it was")
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _full_disk() -> Any:

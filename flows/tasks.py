@@ -204,8 +204,8 @@ def network_step(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) ->
     made = task(function).with_options(
         cache_policy=NO_CACHE,
         persist_result=False,
-        retries=3,
-        retry_delay_seconds=[2, 10, 30],
+        retries=2,
+        retry_delay_seconds=[2, 10],
         retry_condition_fn=_passes,
     )
     return made(*args, **kwargs)
@@ -218,6 +218,7 @@ def _passes(task: Any, task_run: Any, state: Any) -> bool:
     error: BaseException | None = state.result(raise_on_failure=False)
     while error:
         if isinstance(error, ServiceUnavailable | SessionExpired | TransientError):
+            LOG.warning("%s: Neo4j does not answer, tried again in a few seconds if it may be", task.name)
             return True
         error = error.__cause__
     return False
