@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from kg.errors import CrossGraphError
+from kg.errors import CrossGraphError, MachineError
 
 INTERRUPTED = 130
+WITHOUT_PREFECT = "run without one by CROSSGRAPH_PREFECT=false"
 app = typer.Typer(
     help="Turn user, item, text and image sources into a knowledge graph, learn from it, recommend across domains.",
     no_args_is_help=True,
@@ -87,10 +88,28 @@ def _with_prefect(name: str, arguments: dict[str, Any], debug: bool) -> Any:
     }
     for variable, value in quiet.items():
         os.environ.setdefault(variable, value)
+    import httpx
+
     from flows import deployed
 
     flow: Callable[..., Any] = getattr(deployed, name)
-    return flow(**arguments)
+    try:
+        return flow(**arguments)
+    except (httpx.TransportError, RuntimeError) as error:
+        if _was_interrupted(error):
+            raise KeyboardInterrupt from error
+        if isinstance(error, httpx.TransportError) or "Prefect API server" in str(error):
+            raise MachineError(f"Prefect's server does not answer: start it, or {WITHOUT_PREFECT}") from error
+        raise
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind an error: it ends Prefect's temporary server before the flow."""
+    while error:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__context__
+    return False
 
 
 @app.command()

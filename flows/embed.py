@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from embed.inputs import Views
     from embed.train import Trained
 
-RANKER = "ranker"
+RANKER, MODEL = "ranker", "model"
 TRAINED: dict[CutName, StageName] = {"user_time": "trained/user_time", "global_time": "trained/global_time"}
 CHOOSING: CutName = "user_time"
 """The cut whose validation chooses the epochs of the refit, and whose ranker is used online."""
@@ -66,12 +66,13 @@ def train(run: Run, graph: Output, cuts: Output, encoded: Output, name: CutName)
     return run.stage(
         TRAINED[name],
         inputs,
-        ["embed.train", "recommend.model", "recommend.measure", "flows.vectors"],
+        ["embed.train", "embed.checkpoint", "recommend.model", "recommend.measure", "flows.vectors"],
         lambda draft: _train(run, graph, cuts, encoded, name, draft),
     )
 
 
 def _train(run: Run, graph: Output, cuts: Output, encoded: Output, name: CutName, draft: Draft) -> None:
+    from embed.checkpoint import save
     from recommend.attributes import read_attributes
     from recommend.measure import validation
     from recommend.model import fit_ranker
@@ -91,6 +92,7 @@ def _train(run: Run, graph: Output, cuts: Output, encoded: Output, name: CutName
     )
     known = Interactions.concat([cut.train, cut.valid])
     write_vectors(draft, trained.embed(known), nodes)
+    save(trained, draft.filesystem, draft.location(MODEL))
     recommender.save(draft.filesystem, draft.location(RANKER))
     draft.figures |= {"history": asdict(trained.history), "chosen": asdict(recommender.signals.chosen)}
     run.report.did(models_trained=1)
@@ -123,18 +125,25 @@ def refit(run: Run, tables: Output, graph: Output, encoded: Output, chosen: Outp
     inputs = [output.manifest.fingerprint for output in (tables, graph, encoded, chosen)]
 
     def make(draft: Draft) -> None:
+        from embed.checkpoint import save
+        from embed.health import examine
         from embed.infer import align
         from embed.ops import model_fingerprint
 
         nodes = catalogue(graph)
         events = all_events(tables, nodes)
         trained = _fit(run, graph, encoded, nodes, events, epochs=epochs, title="on all rows")
-        write_vectors(draft, align(trained.embed(events), read_vectors(chosen, nodes)), nodes)
+        found = align(trained.embed(events), read_vectors(chosen, nodes))
+        draft.figures["health"] = examine(found)
+        write_vectors(draft, found, nodes)
+        save(trained, draft.filesystem, draft.location(MODEL))
         draft.meta |= {"weights": model_fingerprint(trained.network), "model": _name(run.embed_config)}
         draft.figures |= {"history": asdict(trained.history), "epochs_chosen": epochs}
         run.report.did(models_trained=1)
 
-    return run.stage("embeddings", [*inputs, epochs], ["embed.train", "flows.vectors"], make)
+    return run.stage(
+        "embeddings", [*inputs, epochs], ["embed.train", "embed.checkpoint", "embed.health", "flows.vectors"], make
+    )
 
 
 def _name(config: "EmbedConfig") -> str:

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import pyarrow.dataset as ds
+
 from flows.embed import CHOOSING, RANKER
 from flows.progress import by_table
 from flows.project import load_project
@@ -86,8 +88,6 @@ def export(run: Run, tables: Output, graph: Output, trained: Output, embeddings:
 
 
 def _relate(run: Run, graph: Output, draft: Draft, version: str) -> None:
-    import pyarrow.dataset as ds
-
     from kg.write_back import write_recommendations
     from recommend.export import TABLE
 
@@ -116,4 +116,14 @@ def ask(project: str, user: str, overrides: list[str], *, domain: str | None = N
     if domain is not None and domain not in domains:
         raise ConfigError(f"--domain {domain}: expected one of {', '.join(domains)}")
     with Store(run.connection) as store:
-        return recommend_for(store, user, domain, top)
+        return recommend_for(store, _kept_key(run, user), domain, top)
+
+
+def _kept_key(run: Run, user: str) -> str:
+    """The key under which a user that was merged into another one is known."""
+    tables = run.workspace.stage("tables").current()
+    table = f"aliases/{run.graph.user_label}"
+    if tables is None or table not in tables.manifest.tables:
+        return user
+    found = tables.scan(table).to_table(filter=ds.field("alias") == user)["key"].to_pylist()
+    return str(found[0]) if found else user

@@ -145,7 +145,7 @@ def opened(project: str, overrides: list[str], command: str, workspace: str | No
         try:
             with full_disk_named(run.location):
                 yield run
-        except (Exception, KeyboardInterrupt) as error:
+        except BaseException as error:  # Ctrl-C and Prefect's signal of a cancelled run too
             _seal(run, error)
             raise
         _seal(run, None)

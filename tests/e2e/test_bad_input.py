@@ -118,11 +118,11 @@ def copied(demo, tmp_path: Path) -> Path:
 
 @pytest.mark.usefixtures("untouched")
 def test_a_full_disk(demo, tmp_path):
-    """A file system of 256 KiB where mounting is allowed, else a limit on the size of a file: both refuse a write."""
+    """A file system with little room where mounting is allowed, else a limit on the size of a file."""
     mount = tmp_path / "small"
     mount.mkdir()
-    size = sum(path.stat().st_size for path in demo.workspace.rglob("*") if path.is_file())
-    options = f"size={size + (256 << 10)}"
+    size = sum(path.stat().st_size + 4096 for path in demo.workspace.rglob("*"))
+    options = f"size={size + (1 << 20)}"
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(mount)], capture_output=True, check=False
     )
