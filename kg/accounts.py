@@ -1,6 +1,9 @@
 """What became of every row: counts by source and table, the quarantine tables, and the limit on quarantine.
 
-A row of a source has one status, the gravest over its mappings: quarantined, filtered, duplicate or accepted.
+A row of a source has one status: quarantined if any of its mappings quarantined it (or it cannot be read), else
+accepted if any accepted it, else filtered if all of its mappings filtered it by a named option. An exact repeat of an
+earlier row is a duplicate. A row that no mapping sees (its source is only joined, or `explode` made nothing of it)
+is accepted. No figure is a remainder of the others, so the sums are checks.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,17 +11,21 @@ from dataclasses import asdict, dataclass, field
 from functools import reduce
 from typing import Any
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from kg.errors import ContractError, QuarantineError
-from kg.mapping import ACCEPTED, QUARANTINED, Mapped
+from kg.mapping import ACCEPTED, FILTERED, QUARANTINED, Mapped
 from kg.project import Graph
 from kg.schema import QUARANTINE
 from kg.sources import MALFORMED, Rows
 from kg.spark import conform, packed
 
 EXAMPLES = 3
+# Between the parts of an identity; no value holds it.
+SEPARATOR = "\x1f"
+# What a row becomes by the gravest of its verdicts, gravest last.
+OUTCOMES = (FILTERED, ACCEPTED, QUARANTINED)
 
 
 @dataclass
@@ -26,7 +33,7 @@ class SourceAccount:
     """Rows of one source; ``rows = accepted + duplicate + filtered + quarantined``.
 
     `coerced` counts property values that became null because a cast lost them, `reasons` quarantined and filtered
-    rows by reason (a row refused by two tables counts under both).
+    rows by reason (a row refused by two tables counts under both, and one that another table accepted counts too).
     """
 
     rows: int = 0
@@ -67,30 +74,37 @@ def read_accounts(rows: Mapping[str, Rows]) -> dict[str, SourceAccount]:
 
 
 def close_accounts(
-    accounts: dict[str, SourceAccount], mapped: Sequence[Mapped], tables: Mapping[str, int]
+    accounts: dict[str, SourceAccount],
+    rows: Mapping[str, Rows],
+    mapped: Sequence[Mapped],
+    tables: Mapping[str, int],
+    aliases: Mapping[str, int],
 ) -> dict[str, TableAccount]:
-    """Add what the mappings refused to the sources' accounts, and account for every table.
+    """Add what became of the readable rows to the sources' accounts, and account for every table.
 
-    `tables` holds the rows written by table. `ContractError` when a sum does not come out.
+    `tables` holds the rows written by table, `aliases` how many nodes became others by table. `ContractError` when
+    a sum does not come out.
     """
-    found = {table: TableAccount(rows=rows) for table, rows in sorted(tables.items())}
+    found = {table: TableAccount(rows=written) for table, written in sorted(tables.items())}
+    accepted = dict.fromkeys(found, 0)
     for source, table, status, reason, count, coerced in _by_reason(mapped).collect():
         account = found.get(table, TableAccount())
         account.mapped += count
         account.coerced += coerced
         accounts[source].coerced += coerced
-        if status != ACCEPTED:
+        if status == ACCEPTED:
+            accepted[table] = accepted.get(table, 0) + count
+        else:
             setattr(account, status, getattr(account, status) + count)
             reasons = accounts[source].reasons
             reasons[reason] = reasons.get(reason, 0) + count
-    for account in found.values():
-        account.merged = account.mapped - account.rows - account.filtered - account.quarantined
-    for source, status, count in _by_row(mapped).collect():
+    for table, distinct in _identities([part for part in mapped if part.table in found]).collect():
+        found[table].merged = accepted[table] - distinct + aliases.get(table, 0)
+    for source, status, count in _by_row(rows, mapped).collect():
         setattr(accounts[source], status, getattr(accounts[source], status) + count)
     for read in accounts.values():
-        read.accepted = read.rows - read.duplicate - read.filtered - read.quarantined
         read.reasons = dict(sorted(read.reasons.items()))
-    _check(accounts, found)
+    check_sums(accounts, found)
     return found
 
 
@@ -99,11 +113,34 @@ def _by_reason(mapped: Sequence[Mapped]) -> DataFrame:
     return _union(mapped).groupBy(*keys).agg(F.count("*"), F.sum("_coerced"))
 
 
-def _by_row(mapped: Sequence[Mapped]) -> DataFrame:
-    """Source, status and the number of its rows that some mapping refused."""
-    refused = _union(mapped).where(F.col("_status") != ACCEPTED)
-    gravest = refused.groupBy("_source", "_file", "_row").agg(F.max("_status").alias("_status"))
-    return gravest.groupBy("_source", "_status").count()
+def _by_row(rows: Mapping[str, Rows], mapped: Sequence[Mapped]) -> DataFrame:
+    """Source, status and the number of its readable rows that have it."""
+    place = ["_source", "_file", "_row"]
+    rank, status = F.lit(0), F.lit(ACCEPTED)
+    for number, outcome in enumerate(OUTCOMES, 1):
+        rank = F.when(F.col("_status") == outcome, number).otherwise(rank)
+        status = F.when(F.col("_rank") == number, outcome).otherwise(status)
+    # A row as it was read has no verdict yet.
+    read = [r.good.select(*place, F.lit(0).alias("_rank")) for r in rows.values()]
+    verdicts = [part.frame.select(*place, rank) for part in mapped]
+    gravest = packed(reduce(DataFrame.unionAll, [*read, *verdicts])).groupBy(*place).agg(F.max("_rank").alias("_rank"))
+    return gravest.groupBy("_source", status.alias("_status")).count()
+
+
+def _identities(mapped: Sequence[Mapped]) -> DataFrame:
+    """Table and how many different nodes or relationships its accepted rows name."""
+    frames = [
+        part.accepted.select(F.lit(part.table).alias("_table"), _identity(part.keys).alias("_identity"))
+        for part in mapped
+    ]
+    return packed(reduce(DataFrame.unionAll, frames)).groupBy("_table").agg(F.count_distinct("_identity"))
+
+
+def _identity(keys: Sequence[str]) -> Column:
+    """Equal where rows become one; null as nothing, and times to the microsecond, as in row ids."""
+    return F.xxhash64(
+        F.concat_ws(SEPARATOR, *[F.coalesce(F.col(f"`{key}`").cast("string"), F.lit("")) for key in keys])
+    )
 
 
 def _union(mapped: Sequence[Mapped]) -> DataFrame:
@@ -112,12 +149,13 @@ def _union(mapped: Sequence[Mapped]) -> DataFrame:
     return packed(reduce(DataFrame.unionAll, [frame.select(*columns) for frame in frames]))
 
 
-def _check(accounts: Mapping[str, SourceAccount], tables: Mapping[str, TableAccount]) -> None:
+def check_sums(accounts: Mapping[str, SourceAccount], tables: Mapping[str, TableAccount]) -> None:
+    """Raise `ContractError` where a row is missing from an account or counted twice."""
     for name, source in accounts.items():
-        if source.accepted < 0:
+        if source.rows != source.accepted + source.duplicate + source.filtered + source.quarantined:
             raise ContractError(f"source {name}", "rows = accepted + duplicate + filtered + quarantined", str(source))
     for name, table in tables.items():
-        if table.merged < 0:
+        if table.mapped != table.rows + table.merged + table.filtered + table.quarantined:
             raise ContractError(name, "mapped = rows + merged + filtered + quarantined", str(table))
 
 

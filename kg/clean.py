@@ -192,7 +192,8 @@ def _account(work: _Work, sources: dict[str, accounts.SourceAccount]) -> dict[st
     for edge, name in work.edges.items():
         if work.graph.relationships[name].triples:
             tables[f"relationships/{name}"] += written[f"relationships/{edge.name}"]
-    found = accounts.close_accounts(sources, work.mapped, tables)
+    aliases = {f"nodes/{label}": written.get(f"aliases/{label}", 0) for label in work.lookups}
+    found = accounts.close_accounts(sources, work.rows, work.mapped, tables, aliases)
     if any(source.quarantined for source in sources.values()):
         rows = kept(accounts.quarantine(work.rows, work.mapped))
         accounts.check_limits(work.graph, sources, rows)

@@ -32,6 +32,8 @@ class Mapped:
     """Where quarantine says that the rows would have gone."""
     frame: DataFrame
     properties: list[pa.Field] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    """The columns of which equal values make two accepted rows one node or relationship."""
 
     @property
     def accepted(self) -> DataFrame:

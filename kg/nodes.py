@@ -38,7 +38,7 @@ def map_nodes(graph: Graph, label: str, rows: Mapping[str, Rows]) -> Mapped | No
     )
     names = [*values, "text", "image"]
     filled = reduce(lambda a, b: a + b, [F.col(f"`{name}`").isNotNull().cast("int") for name in names])
-    return Mapped(f"nodes/{label}", frame.withColumn("_values", filled), fields)
+    return Mapped(f"nodes/{label}", frame.withColumn("_values", filled), fields, ["key"])
 
 
 def _text(read: Expressions, node: Node) -> Column:

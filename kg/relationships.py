@@ -1,6 +1,7 @@
 """Relationship mappings: rows to relationships between nodes that exist, and a user's events aggregated."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame, Window
@@ -36,6 +37,11 @@ def edge_type(name: str, part: Relationship) -> EdgeType:
     return EdgeType(next(iter(part.from_)), name, next(iter(part.to)))
 
 
+def key_columns(keys: Sequence[str]) -> list[str]:
+    """The columns that a relationship's `key` names."""
+    return [{"from": "from_key", "to": "to_key"}.get(key, key) for key in keys]
+
+
 def map_relationship(graph: Graph, name: str, rows: Mapping[str, Rows]) -> Mapped:
     """Every row with ``from_raw``, ``to_raw`` (ends as the source names them), values and verdict."""
     part = graph.relationships[name]
@@ -58,7 +64,7 @@ def map_relationship(graph: Graph, name: str, rows: Mapping[str, Rows]) -> Mappe
         *event,
         *(value.column.alias(key) for key, value in values.items()),
     )
-    return Mapped(f"relationships/{edge_type(name, part).name}", frame, fields)
+    return Mapped(f"relationships/{edge_type(name, part).name}", frame, fields, key_columns(part.key))
 
 
 def _event(read: Expressions, part: Relationship) -> tuple[list[Column], list[tuple[str, Column]]]:
@@ -100,7 +106,7 @@ def find_ends(mapped: Mapped, sources: DataFrame, targets: DataFrame) -> Mapped:
         known = lookup.select(F.col("raw").alias(f"{side}_raw"), F.col("key").alias(f"{side}_key"))
         frame = frame.join(known, on=f"{side}_raw", how="left")
         frame = refuse(frame, F.col(f"{side}_key").isNull(), QUARANTINED, f"unknown_end:{side}")
-    return Mapped(mapped.table, frame, mapped.properties)
+    return replace(mapped, frame=frame)
 
 
 def digest(edge: EdgeType, *parts: str | Column) -> Column:
@@ -147,13 +153,12 @@ def k_core(mapped: Mapped, core: KCore) -> Mapped:
     inside = pairs.withColumn("_inside", F.lit(True))
     frame = mapped.frame.join(inside, on=["from_key", "to_key"], how="left")
     frame = refuse(frame, F.col("_inside").isNull(), FILTERED, "k_core").drop("_inside")
-    return Mapped(mapped.table, frame, mapped.properties)
+    return replace(mapped, frame=frame)
 
 
 def relationship_table(mapped: Mapped, edge: EdgeType, part: Relationship) -> DataFrame:
     """One row an identity (`key`): of repeats the last event wins, or the row with most values, then the first."""
-    keys = [{"from": "from_key", "to": "to_key"}.get(key, key) for key in part.key]
-    parts = [micros() if key == "time" else F.col(f"`{key}`") for key in keys]
+    parts = [micros() if key == "time" else F.col(f"`{key}`") for key in mapped.keys]
     rows = mapped.accepted.withColumn("row_id", digest(edge, *parts))
     table = _aggregated(rows, mapped.properties) if part.interaction else _first(rows, mapped.properties)
     return conform(table, relationship_schema(mapped.properties, interaction=part.interaction))

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
@@ -24,7 +24,7 @@ from kg.mapping import (
     verdict,
 )
 from kg.project import Graph, Link
-from kg.relationships import SEPARATOR
+from kg.relationships import SEPARATOR, key_columns
 from kg.schema import EdgeType
 from kg.sources import Rows
 from kg.spark import kept
@@ -69,7 +69,7 @@ def map_triples(graph: Graph, name: str, rows: Mapping[str, Rows], lookups: Mapp
         F.col("_tail").alias("to_raw"),
         *(value.column.alias(key) for key, value in values.items()),
     )
-    mapped = Mapped(f"relationships/{name}", frame, fields)
+    mapped = Mapped(f"relationships/{name}", frame, fields, ["from_label", "type", "to_label", *key_columns(part.key)])
     links = _links(graph, name, part.link, rows, lookups) if part.link else None
     label = part.link.node if part.link else ""
     found = _ends(
@@ -118,7 +118,7 @@ def _ends(mapped: Mapped, links: Mapped | None, linked: str, other: str, declare
             own = F.col("_own")
         frame = frame.withColumn(label, F.when(F.col("_linked").isNotNull(), linked).otherwise(other))
         frame = frame.withColumn(key, F.coalesce(F.col("_linked"), own)).drop("_linked", "_own")
-    return Mapped(mapped.table, frame, mapped.properties)
+    return replace(mapped, frame=frame)
 
 
 def _edge_types(mapped: Mapped, name: str) -> list[EdgeType]:
@@ -146,8 +146,7 @@ def entities(triples: Triples) -> DataFrame:
 
 def triple_table(triples: Triples, keys: list[str]) -> DataFrame:
     """All relationships of the part, one an identity, with ``table``, the table each belongs to."""
-    columns = [{"from": "from_key", "to": "to_key"}.get(key, key) for key in keys]
-    text = [F.coalesce(F.col(f"`{column}`").cast("string"), F.lit("")) for column in columns]
+    text = [F.coalesce(F.col(f"`{column}`").cast("string"), F.lit("")) for column in key_columns(keys)]
     edge = F.concat_ws("-", "from_label", "type", "to_label")
     row_id = F.substring(F.sha2(F.concat_ws(SEPARATOR, edge, *text), 256), 1, 32)
     rows = triples.mapped.accepted.withColumn("row_id", row_id).withColumn(

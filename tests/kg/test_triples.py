@@ -104,8 +104,11 @@ def test_the_k_core_filters_relationships_and_keeps_events(output: Output) -> No
     wanted = sorted((u[1:], i[1:]) for u, i in (sorted(edge, reverse=True) for edge in network.edges))
     assert ends(output, "User-SAW-Film") == wanted
     assert output.manifest.tables["events/User-SAW-Film"] == len(EVENTS)
+    # Each filtered event's row has made its user a node, so no row of the source is filtered.
     account = output.manifest.figures["sources"]["events"]
-    assert (account["accepted"], account["filtered"], account["reasons"]) == (6, 2, {"k_core": 2})
+    assert (account["accepted"], account["filtered"], account["reasons"]) == (8, 0, {"k_core": 2})
+    table = output.manifest.figures["tables"]["relationships/User-SAW-Film"]
+    assert (table["mapped"], table["rows"], table["filtered"]) == (8, 6, 2)
 
 
 def test_a_broken_picture_is_quarantined_and_its_node_has_none(output: Output) -> None:
