@@ -9,10 +9,17 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from kg.schema import EdgeType
+from kg.schema import ENDS, FEATURE, IMAGE, INDICES, INTERACTION_COLUMNS, KEY, ROW_ID, TEXT, EdgeType
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 Expression = Annotated[str, StringConstraints(min_length=1)]
+
+# Columns of the tables between stages, and properties that we write: `h_a` … `z_b` are the vectors' two slots.
+NODE_COLUMNS = {field.name for field in (KEY, TEXT, IMAGE)}
+NODE_PROPERTIES = {*FEATURE.names, *(f"{view}_{slot}" for view in "hvcz" for slot in "ab")} - NODE_COLUMNS
+RELATIONSHIP_COLUMNS = {field.name for field in (ROW_ID, *ENDS, *INTERACTION_COLUMNS, *INDICES)} | {"time"}
+RELATIONSHIP_COLUMNS |= {"from_raw", "to_raw"}
+TRIPLE_COLUMNS = {"from_label", "to_label", "relation", "type", "table"}
 
 
 def _one_end(ends: dict[str, str]) -> dict[str, str]:
@@ -36,7 +43,7 @@ class Source(Section):
     format: Literal["csv", "jsonl", "parquet", "images"]
     """`images` reads a folder: columns `path`, `stem` (file name without its ending); broken files are quarantined."""
     path: str | None
-    """A file, a glob or a folder, relative to the project file; null: the source is absent and what needs it is left out."""
+    """A file, a glob or a folder, relative to the project file; null leaves out what needs the source."""
     options: dict[str, str | bool | int] = {}
     """Options of Spark's reader (`sep`, `header`, `quote`, `encoding`, …); CSV has a header unless told otherwise."""
     rename: dict[str, Name] = {}
@@ -65,6 +72,7 @@ class Node(Section):
     key: Expression
     """The external id, as a string; `explode(…)` makes several nodes of one row."""
     properties: dict[Name, Expression] = {}
+    """Decimals (such as ``price * 1.5``) are stored as doubles; names of our own columns and properties are refused."""
     required: list[Name] = []
     """Properties that must not be null; a row that lacks one is quarantined."""
     where: Expression | None = None
@@ -234,8 +242,14 @@ class Graph(Section):
             for name in node.required:
                 if name not in node.properties:
                     yield (*place, "required"), f"{name!r} is no property, expected one of {sorted(node.properties)}"
-            for name in sorted({"key", "text", "image"} & set(node.properties)):
-                yield (*place, "properties", name), f"{name!r} is a column of ours, expected another name"
+            ours = NODE_COLUMNS | NODE_PROPERTIES | ({"domain"} if node.domain else set())
+            yield from self._reserved(place, node, ours)
+
+    def _reserved(
+        self, place: tuple[str | int, ...], part: Node | Relationship, ours: set[str]
+    ) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        for name in sorted(ours & set(part.properties)):
+            yield (*place, "properties", name), f"{name!r} is a name of ours, expected another one"
 
     def _relationship_problems(
         self, place: tuple[str | int, ...], part: Relationship
@@ -258,7 +272,10 @@ class Graph(Section):
                     yield (*place, side), f"an interaction ends in an item: give {label} a `domain`"
         if unknown := [k for k in part.key if k not in {"from", "to", "time", *part.properties}]:
             yield (*place, "key"), f"unknown {unknown}, expected from, to, time or properties"
-        if part.interaction is False:
+        yield from self._reserved(place, part, RELATIONSHIP_COLUMNS | (TRIPLE_COLUMNS if part.triples else set()))
+        if not part.interaction:
+            if "time" in part.key:
+                yield (*place, "key"), "expected `time` only with `interaction: true`"
             for name in ("weight", "time", "positive", "k_core"):
                 if getattr(part, name) is not None:
                     yield (*place, name), "expected only with `interaction: true`"

@@ -104,7 +104,7 @@ def relationship_schema(properties: Iterable[pa.Field], *, interaction: bool) ->
 
 
 def edge_schema(properties: Iterable[pa.Field], *, interaction: bool) -> pa.Schema:
-    """A relationship table in a snapshot: its ends are row numbers of the node tables, else as `relationship_schema`."""
+    """A relationship table in a snapshot: as `relationship_schema`, but its ends are row numbers of the node tables."""
     wanted = relationship_schema(properties, interaction=interaction)
     return pa.schema([*INDICES, *(field for field in wanted if field not in ENDS)])
 

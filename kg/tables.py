@@ -116,12 +116,14 @@ class Draft:
     def write_batches(self, table: str, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> None:
         """Write a stream of batches as one file, checking each, in bounded memory."""
         rows = 0
-        with self.filesystem.open_output_stream(self.location(f"{table}/part-0.parquet")) as sink:
-            with pq.ParquetWriter(sink, schema) as writer:
-                for batch in batches:
-                    check(table, batch.schema, schema)
-                    writer.write_batch(batch.select(schema.names).cast(schema))
-                    rows += batch.num_rows
+        with (
+            self.filesystem.open_output_stream(self.location(f"{table}/part-0.parquet")) as sink,
+            pq.ParquetWriter(sink, schema) as writer,
+        ):
+            for batch in batches:
+                check(table, batch.schema, schema)
+                writer.write_batch(batch.select(schema.names).cast(schema))
+                rows += batch.num_rows
         self.tables[table] = rows
 
     def adopt(self, table: str, schema: pa.Schema) -> None:

@@ -44,7 +44,16 @@ def test_sides_targets_and_users_follow_from_the_interactions() -> None:
     [
         ("nodes.Film.source", "movies", ("nodes", "Film", "source"), "unknown source 'movies'"),
         ("nodes.Film.required", ["title"], ("nodes", "Film", "required"), "'title' is no property"),
-        ("nodes.Film.properties", {"key": "1"}, ("nodes", "Film", "properties", "key"), "a column of ours"),
+        *(
+            ("nodes.Film.properties", {name: "1"}, ("nodes", "Film", "properties", name), "a name of ours")
+            for name in ("key", "text", "image", "degree", "pagerank", "domain", "h_a", "v_b", "c_a", "z_b")
+        ),
+        *(
+            (f"relationships.{part}.properties", {name: "1"}, ("relationships", part, "properties", name), "of ours")
+            for part in ("SAW", "HAS")
+            for name in "row_id from_key to_key count first last weight positive time src dst".split()
+        ),
+        ("relationships.HAS.key", ["from", "to", "time"], ("relationships", "HAS", "key"), "`interaction: true`"),
         ("relationships.HAS.to", {"Tag": "x"}, ("relationships", "HAS", "to"), "unknown label 'Tag'"),
         ("relationships.HAS.from", None, ("relationships", "HAS"), "expected `from` and `to`, or `triples`"),
         ("relationships.HAS.weight", "1", ("relationships", "HAS", "weight"), "only with `interaction: true`"),
@@ -58,6 +67,19 @@ def test_a_reference_that_leads_nowhere_is_named(
 ) -> None:
     problems = dict(Graph.model_validate(changed(path, value)).problems())
     assert message in problems[place]
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("nodes.Film.properties", {"Key": "1", "Degree": "1", "h_c": "1", "z": "1", "count": "1"}),
+        ("nodes.Genre.properties", {"domain": "1"}),  # only items have ours
+        ("relationships.HAS.properties", {"Weight": "1", "type": "1", "degree": "1"}),
+        ("relationships.SAW.key", ["from", "to", "time"]),
+    ],
+)
+def test_names_that_only_look_like_ours_are_free(path: str, value: object) -> None:
+    assert not list(Graph.model_validate(changed(path, value)).problems())
 
 
 def test_two_target_interactions_of_one_domain_are_refused() -> None:

@@ -56,7 +56,10 @@ def test_two_outputs_are_kept(tmp_path: Path) -> None:
 
 def test_a_table_of_another_schema_is_refused(tmp_path: Path) -> None:
     stage = Workspace(tmp_path).stage("tables")
-    with pytest.raises(ContractError, match=r"aliases/User: missing columns \['key'\]"), stage.create("a" * 32) as draft:
+    with (
+        pytest.raises(ContractError, match=r"aliases/User: missing columns \['key'\]"),
+        stage.create("a" * 32) as draft,
+    ):
         draft.write("aliases/User", ROWS.drop_columns(["key"]), ALIAS)
 
 
