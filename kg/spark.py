@@ -130,7 +130,8 @@ def start(
         _close_gateway()
         shutil.rmtree(scratch, ignore_errors=True)
         raise MachineError(
-            f"Spark did not start with {java.path} (Java {java.version}) and {memory} of memory: {first_line(error)}"
+            f"Spark at {master} did not start with {java.path} (Java {java.version}) and {memory} of memory: "
+            f"{first_line(error)}"
         ) from error
     spark.sparkContext.setCheckpointDir(f"{scratch}/checkpoints")
     return spark
