@@ -11,7 +11,7 @@ from torch import Tensor
 from embed.config import EmbedConfig
 from embed.graph import REVERSE, Canonical, reverse_types
 from embed.infer import relations
-from embed.layers import Hop
+from embed.layers import Hop, Relation
 from embed.model import Inputs
 from embed.objectives import sample_negatives
 from kg.schema import EdgeType
@@ -88,9 +88,7 @@ def full_graph_batches(
         yield Batch([hop] * config.graph.layers, inputs, counts, labels, _by_domain(catalogue, edges, pools))
 
 
-def _without(
-    graph: dgl.DGLHeteroGraph, etype: Canonical, ends: Tensor, rows: Tensor
-) -> dict[Canonical, dgl.DGLHeteroGraph]:
+def _without(graph: dgl.DGLHeteroGraph, etype: Canonical, ends: Tensor, rows: Tensor) -> dict[Canonical, Relation]:
     """The relation and its reverse without some edges."""
     keep = torch.ones(ends.shape[1], dtype=torch.bool)
     keep[rows] = False
@@ -99,8 +97,8 @@ def _without(
     back = (target, REVERSE + type_, source)
     size = {source: graph.num_nodes(source), target: graph.num_nodes(target)}
     return {
-        etype: dgl.heterograph({etype: (src, dst)}, size)[etype],
-        back: dgl.heterograph({back: (dst, src)}, size)[back],
+        etype: Relation(dgl.heterograph({etype: (src, dst)}, size)[etype]),
+        back: Relation(dgl.heterograph({back: (dst, src)}, size)[back]),
     }
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from embed.graph import Placement
-from embed.layers import Hop
+from embed.layers import Hop, Relation, compacted
 from embed.model import Fused, Inputs, Network, State
 
 
@@ -45,8 +45,9 @@ class Embeddings:
 
 
 def relations(graph: dgl.DGLHeteroGraph) -> Hop:
-    """The graph's relations one by one, as layers take them."""
-    return {etype: graph[etype] for etype in graph.canonical_etypes}
+    """The graph's relations one by one, as layers take them; in a block the target rows lead the source rows."""
+    whole = not graph.is_block
+    return {etype: compacted(graph[etype]) if whole else Relation(graph[etype]) for etype in graph.canonical_etypes}
 
 
 @torch.inference_mode()

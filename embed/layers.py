@@ -5,16 +5,38 @@ lies; where DGL's build knows no GPU only they do, and the features travel.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 import dgl
 import torch
 from dgl import ops
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 Canonical = tuple[str, str, str]
-Hop = Mapping[Canonical, dgl.DGLHeteroGraph]
+
+
+@dataclass(frozen=True)
+class Relation:
+    """One relation's edges. A rare one is numbered over the nodes that it touches, so that it costs no more than they."""
+
+    graph: dgl.DGLHeteroGraph
+    src: Int[Tensor, " src"] | None = None
+    """Rows of the source label that the graph's sources are; None: all of them."""
+    dst: Int[Tensor, " dst"] | None = None
+    """Likewise of the target label; None: its leading rows."""
+
+    def sources(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "src d"]:
+        """The rows of the graph's source nodes."""
+        return x if self.src is None else x[self.src]
+
+    def targets(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "dst d"]:
+        """The rows of the graph's target nodes."""
+        return x if self.dst is None else x[self.dst]
+
+
+Hop = Mapping[Canonical, Relation]
 """The relations that one layer passes messages over."""
 Kind = Literal["graphsage", "gcn", "gat"]
 
@@ -22,6 +44,32 @@ Kind = Literal["graphsage", "gcn", "gat"]
 def slot(*names: str) -> str:
     """A key for `nn.ModuleDict`, which refuses names of its own methods (a label may be called `items`)."""
     return "-".join(("of", *names))
+
+
+def compacted(graph: dgl.DGLHeteroGraph) -> Relation:
+    """A relation without the nodes that it does not touch, where it leaves most of either side untouched."""
+    src, dst = graph.edges()
+    sources, source = torch.unique(src, return_inverse=True)
+    targets, target = torch.unique(dst, return_inverse=True)
+    etype = graph.canonical_etypes[0]
+    n_src, n_dst = graph.num_nodes(graph.srctypes[0]), graph.num_nodes(graph.dsttypes[0])
+    if 2 * len(sources) > n_src and 2 * len(targets) > n_dst:
+        return Relation(graph)
+    # Both ends get a name of their own, for a relation within one label would share its nodes.
+    etype = ("source", etype[1], "target")
+    sizes = {"source": len(sources), "target": len(targets)}
+    return Relation(dgl.heterograph({etype: (source, target)}, sizes), sources, targets)
+
+
+def scatter(total: Float[Tensor, "n d"], parts: list[tuple[Relation, Float[Tensor, "dst d"]]]) -> Float[Tensor, "n d"]:
+    """`total` plus each relation's rows at its targets."""
+    for relation, rows in parts:
+        if relation.dst is None:
+            total = total + rows
+    rare = [(relation.dst, rows) for relation, rows in parts if relation.dst is not None]
+    if not rare:
+        return total
+    return total.index_add(0, torch.cat([dst for dst, _ in rare]), torch.cat([rows for _, rows in rare]))
 
 
 def copy_sum(graph: dgl.DGLHeteroGraph, x: Float[Tensor, "src d"]) -> Float[Tensor, "dst d"]:
@@ -144,11 +192,13 @@ class HeteroLayer(nn.Module):
     def forward(self, hop: Hop, x: dict[str, Tensor], targets: dict[str, int]) -> dict[str, Tensor]:
         """Rows of `targets` (by label how many leading rows of `x` are wanted); relations unknown to it are ignored."""
         own = {label: x[label][:count] for label, count in targets.items()}
-        sums = {label: self.own[slot(label)](rows) for label, rows in own.items()}
-        for relation, graph in hop.items():
-            source, _, target = relation
-            if target in sums and graph.num_edges() and (name := slot(*relation)) in self.convs:
-                sums[target] = sums[target] + self.convs[name](graph, x[source], own[target])
+        parts: dict[str, list[tuple[Relation, Tensor]]] = {label: [] for label in targets}
+        for etype, relation in hop.items():
+            source, _, target = etype
+            if target in own and relation.graph.num_edges() and (name := slot(*etype)) in self.convs:
+                rows = self.convs[name](relation.graph, relation.sources(x[source]), relation.targets(own[target]))
+                parts[target].append((relation, rows))
+        sums = {label: scatter(self.own[slot(label)](rows), parts[label]) for label, rows in own.items()}
         return {label: own[label] + self.dropout(torch.relu(self.norm[slot(label)](s))) for label, s in sums.items()}
 
 
@@ -164,9 +214,11 @@ def propagate(
     sums = {label: x[label].new_zeros(count, x[label].shape[1]) for label, count in targets.items() if label in x}
     counts = {label: x[label].new_zeros(rows.shape[0]) for label, rows in sums.items()}
     scaled = {label: rows * scale[label][:, None] for label, rows in x.items()}
-    for relation, graph in hop.items():
-        source, _, target = relation
-        if relation in relations and target in sums and graph.num_edges():
-            sums[target] = sums[target] + copy_sum(graph, scaled[source])
-            counts[target] = counts[target] + graph.in_degrees().to(scaled[source])
+    for etype, relation in hop.items():
+        source, _, target = etype
+        if etype in relations and target in sums and relation.graph.num_edges():
+            summed = copy_sum(relation.graph, relation.sources(scaled[source]))
+            degrees = relation.graph.in_degrees().to(summed)
+            sums[target] = scatter(sums[target], [(relation, summed)])
+            counts[target] = scatter(counts[target], [(relation, degrees)])
     return {label: rows / counts[label].clamp(min=1)[:, None] for label, rows in sums.items()}

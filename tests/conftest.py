@@ -8,6 +8,7 @@ import neo4j
 import pytest
 from hypothesis import settings
 
+import flows  # noqa: F401 - it tells OpenMP's threads how to wait, before anything loads torch
 from kg.jars import Jars, default_cache, install_jars
 from kg.java import Java, find_java
 from kg.server import Connection, LocalServer, free_port

@@ -2,7 +2,7 @@ import dgl
 import torch
 from torch import Tensor, nn
 
-from embed.layers import GATConv, GCNConv, HeteroLayer, SAGEConv, propagate
+from embed.layers import GATConv, GCNConv, HeteroLayer, Relation, SAGEConv, compacted, propagate
 from tests.contracts import D_IN, D_OUT, ConvContract, bipartite
 
 
@@ -47,7 +47,7 @@ def test_a_layer_sums_its_relations_and_its_own_term() -> None:
     relation = ("a", "r", "b")
     layer = HeteroLayer("graphsage", ["a", "b", "items"], [relation], 8, heads=1, dropout=0.0).eval()
     x = {"a": torch.randn(12, 8), "b": torch.randn(7, 8), "items": torch.randn(3, 8)}
-    out = layer({relation: graph[relation]}, x, {"b": 7, "items": 3})
+    out = layer({relation: Relation(graph[relation])}, x, {"b": 7, "items": 3})
     assert {label: rows.shape for label, rows in out.items()} == {"b": (7, 8), "items": (3, 8)}
     conv, own, norm = layer.convs["of-a-r-b"], layer.own["of-items"], layer.norm["of-items"]
     assert conv is not None
@@ -59,6 +59,21 @@ def test_propagation_is_the_scaled_mean() -> None:
     relation = ("u", "r", "i")
     x = {"u": torch.tensor([[2.0], [4.0]]), "i": torch.zeros(3, 1)}
     scale = {"u": torch.tensor([1.0, 0.5]), "i": torch.ones(3)}
-    out = propagate({relation: graph[relation]}, x, scale, {"i": 3}, {relation})
+    out = propagate({relation: Relation(graph[relation])}, x, scale, {"i": 3}, {relation})
     # i0: (2 x 1 + 4 x 0.5) / 2 = 2;  i1: 4 x 0.5 / 1 = 2;  i2 has no neighbour.
     assert out["i"].flatten().tolist() == [2.0, 2.0, 0.0]
+
+
+def test_a_rare_relation_numbered_over_its_own_nodes_sums_the_same() -> None:
+    torch.manual_seed(0)
+    etype = ("a", "r", "b")
+    graph = dgl.heterograph({etype: ([3, 3, 9], [40, 2, 40])}, {"a": 10, "b": 50})
+    small = compacted(graph)
+    assert (small.graph.num_src_nodes(), small.graph.num_dst_nodes()) == (2, 2)
+    x = {"a": torch.randn(10, 8), "b": torch.randn(50, 8)}
+    layer = HeteroLayer("graphsage", ["a", "b"], [etype], 8, heads=1, dropout=0.0).eval()
+    out, wanted = (layer({etype: r}, x, {"b": 50})["b"] for r in (small, Relation(graph)))
+    torch.testing.assert_close(out, wanted)
+    scale = {label: torch.rand(len(rows)) for label, rows in x.items()}
+    out, wanted = (propagate({etype: r}, x, scale, {"b": 50}, {etype})["b"] for r in (small, Relation(graph)))
+    torch.testing.assert_close(out, wanted)
