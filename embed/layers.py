@@ -19,7 +19,7 @@ Canonical = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Relation:
-    """One relation's edges. A rare one is numbered over the nodes that it touches, so that it costs no more than they."""
+    """One relation's edges; a rare one is numbered over the nodes that it touches, and so costs no more than they."""
 
     graph: dgl.DGLHeteroGraph
     src: Int[Tensor, " src"] | None = None
