@@ -73,7 +73,8 @@ def test_parquet_rows_are_numbered_from_1_and_repeats_can_be_kept(spark: SparkSe
 
 def test_pictures_are_rows_by_path_and_broken_ones_are_known(spark: SparkSession, tmp_path: Path) -> None:
     Image.new("RGB", (40, 30), "blue").save(tmp_path / "a.b.png")
-    Image.new("RGB", (40, 30), "blue").save(tmp_path / "whole.jpg")
+    # Noise, so that half of the file holds its whole header and half of the picture.
+    Image.effect_noise((64, 48), 80).save(tmp_path / "whole.jpg")
     whole = (tmp_path / "whole.jpg").read_bytes()
     (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "text.png").write_text("no picture")
