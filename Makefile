@@ -51,7 +51,7 @@ $(BOOTSTRAPPED):
 	@touch $@
 
 $(LOCKED): requirements.lock $(BOOTSTRAPPED)
-	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
 	@touch $@
 
 $(INSTALLED): pyproject.toml $(LOCKED)
