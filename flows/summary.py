@@ -14,13 +14,14 @@ if TYPE_CHECKING:
 Figures = dict[str, Any]
 Rows = list[list[str]]
 USERS, ITEMS = 5, 3
+WIDTH = 140
 KEPT = ("tables", "graph", "embeddings", "recommendations")
 MODELS = ("ours", "popularity", "item_knn", "ease", "z")
 
 
 def show(figures: Figures) -> None:
     """Print what a run did, found and left where."""
-    console = Console()
+    console = _console()
     for title, header, rows in _tables(figures):
         table = Table(*header, title=title, title_justify="left", box=None, pad_edge=False)
         for row in rows:
@@ -47,7 +48,14 @@ def show_answer(answers: "list[Answer]") -> None:
     for answer in answers:
         score = f"{answer.score:.3f}"
         table.add_row(answer.domain, escape(answer.item_id), escape(answer.title), score, escape(answer.reason))
-    Console().print(table)
+    _console().print(table)
+
+
+def _console() -> Console:
+    """Wide enough that no figure is cut off: a narrow terminal wraps lines, a log file takes them whole."""
+    console = Console()
+    console.width = max(console.width, WIDTH)
+    return console
 
 
 def _tables(figures: Figures) -> list[tuple[str, list[str], Rows]]:
@@ -111,7 +119,8 @@ def _training(histories: dict[str, Figures]) -> tuple[str, list[str], Rows]:
 
 
 def _metrics(evaluation: Figures) -> tuple[str, list[str], Rows]:
-    names = ["ndcg@10", "recall@10", "mrr@10", "coverage@10", "ndcg@20", "recall@20"]
+    short = {"ndcg": "NDCG", "recall": "Recall", "mrr": "MRR", "coverage": "Cover"}
+    names = {f"{metric}@{k}": f"{name}@{k}" for k in (10, 20) for metric, name in short.items()}
     rows = []
     for cut, report in evaluation.items():
         for part, domains in report["slices"].items():
@@ -122,7 +131,7 @@ def _metrics(evaluation: Figures) -> tuple[str, list[str], Rows]:
                 values = [f"{found['models'][model][name]:.4f}" for name in names]
                 rows.append([cut, f"{part} ({found['users']})", model, *values, told])
     title = "Metrics on held-out events (all domains; the last column is ours minus it on NDCG@10, 95% interval)"
-    return title, ["cut", "users", "model", *names, "ours gains"], rows
+    return title, ["cut", "users", "model", *names.values(), "ours gains"], rows
 
 
 def _examples(figures: Figures) -> tuple[str, list[str], Rows]:

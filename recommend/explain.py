@@ -26,9 +26,19 @@ class Similar(Protocol):
 
 
 def humanise(relation: str) -> str:
-    """``HAS_GENRE`` and ``film.film.genre`` as ``genre``: the words after the last dot, less a leading has or in."""
+    """``HAS_GENRE``, ``GENRE_OF`` and ``film.film.genre`` as ``genre``: the words after the last dot."""
     words = re.split(r"[_\s]+", relation.rsplit(".", 1)[-1].lower())
-    return " ".join(words[1:] if len(words) > 1 and words[0] in {"has", "in"} else words)
+    if len(words) > 1 and words[0] in {"has", "in"}:
+        words = words[1:]
+    return " ".join(words[:-1] if len(words) > 1 and words[-1] == "of" else words)
+
+
+def shares(relation: str, name: str) -> str:
+    """What two items share: ``same genre, Drama``; ``both directed by Ada Dahl``; names for no reader are left out."""
+    words, opaque = humanise(relation), bool(OPAQUE.match(name))
+    if words.endswith(" by"):
+        return f"both {words} {'the same' if opaque else name}"
+    return f"same {words}" + ("" if opaque else f", {name}")
 
 
 def because(title: str, domain: str | None, shared: tuple[str, str] | None) -> str:
@@ -36,8 +46,7 @@ def because(title: str, domain: str | None, shared: tuple[str, str] | None) -> s
     found = f"because you liked «{title}»" + (f" ({domain})" if domain else "")
     if not shared:
         return f"{found}: liked by the same people"
-    relation, name = shared
-    return f"{found}: same {humanise(relation)}" + ("" if OPAQUE.match(name) else f", {name}")
+    return f"{found}: {shares(*shared)}"
 
 
 def shared_facet(attributes: Attributes, liked: int, item: int) -> tuple[str, str] | None:

@@ -11,7 +11,7 @@ from kg.split import Catalogue
 from kg.tables import Output, Workspace
 from recommend.attributes import Attributes, read_attributes
 from recommend.candidates import SIGNALS
-from recommend.explain import Explainer, humanise
+from recommend.explain import Explainer, humanise, shares
 
 ITEMS = {"Book": ["b0", "b1"], "Film": ["f0", "f1", "f2"]}
 CATALOGUE = Catalogue(
@@ -115,11 +115,19 @@ def test_what_proposed_it_where_no_liked_item_speaks(attributes: Attributes) -> 
     [
         ("HAS_GENRE", "genre"),
         ("DIRECTED_BY", "directed by"),
+        ("DIRECTOR_OF", "director"),
         ("film.film.production_companies", "production companies"),
     ],
 )
 def test_humanise(relation: str, words: str) -> None:
     assert humanise(relation) == words
+
+
+def test_what_is_shared_reads_as_a_sentence() -> None:
+    assert shares("DIRECTED_BY", "Ada Dahl") == "both directed by Ada Dahl"
+    assert shares("DIRECTED_BY", "m.04ctbw8") == "both directed by the same"
+    assert shares("HAS_GENRE", "Drama") == "same genre, Drama"
+    assert shares("GENRE", "m.04ctbw8") == "same genre"
 
 
 def test_facets_of_an_empty_snapshot(tmp_path: Path) -> None:
