@@ -48,7 +48,8 @@ class ImageModel(Section):
     """`packaged` (EfficientNet-Lite0 trained on ImageNet, needs no network) or an open_clip model's name."""
     pretrained: str | None = None
     """open_clip's tag or a checkpoint file for `model`."""
-    batch_size: int = Field(32, ge=1)
+    batch_size: int = Field(8, ge=1)
+    """Pictures by step; small ones stay in the processor's cache, a GPU wants more."""
 
 
 class EmbedConfig(Section):

@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,14 +19,14 @@ from pyarrow import fs
 from torch import Tensor, nn
 
 from embed.config import ImageModel
-from embed.ops import half_precision, l2_normalise, model_fingerprint, resolve_device
+from embed.ops import cpu_has_bfloat16, half_precision, l2_normalise, model_fingerprint, resolve_device
 from embed.text import PACKAGED, packaged_folder
 from kg.errors import ConfigError
 
 Progress = Callable[[int, int], None]
 PACKAGED_NAME = "crossgraph-packaged"
 PACKAGED_SIZE = 224
-DECODERS = 4
+DECODERS = 2
 # What Pillow raises for a file that is no picture, cut short, damaged, or too large to be meant well.
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 
@@ -56,6 +57,7 @@ class ImageEncoder:
             self.tower, self.transform = _open_clip(config)
         self.tower.eval().requires_grad_(False).to(self.device)
         torch.nn.utils.convert_conv2d_weight_memory_format(self.tower, torch.channels_last)
+        self.apply = _folded(self.tower) if config.model == PACKAGED and self.device.type == "cpu" else self.tower
 
     @property
     def fingerprint(self) -> str:
@@ -102,8 +104,22 @@ class ImageEncoder:
     def _batch(self, pictures: Float[Tensor, "images 3 h w"]) -> Float[Tensor, "images dim"]:
         pictures = pictures.to(self.device, memory_format=torch.channels_last)
         with half_precision(self.device):
-            vectors = self.tower(pictures)
+            vectors = self.apply(pictures)
         return l2_normalise(vectors.float()).cpu()
+
+
+def _folded(tower: nn.Module) -> Callable[[Tensor], Tensor]:
+    """The tower with its norms folded into the convolutions; as it is where bfloat16 is faster still.
+
+    In float32 on 2 cores of an AMD EPYC: 82 pictures/s in batches of 8, unfolded 53 (and 39 in batches of 32).
+    """
+    if cpu_has_bfloat16():
+        return tower
+    example = torch.zeros(2, 3, PACKAGED_SIZE, PACKAGED_SIZE).to(memory_format=torch.channels_last)
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript is to go some day; its successor takes a minute to compile
+        folded: Callable[[Tensor], Tensor] = torch.jit.freeze(torch.jit.trace(tower, example))
+    return folded
 
 
 def _packaged() -> tuple[nn.Module, Callable[[Image.Image], Tensor]]:
