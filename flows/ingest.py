@@ -36,6 +36,7 @@ def _ingest(run: Run, graph: Graph, draft: Draft) -> None:
     from kg.spark import session
 
     settings = run.settings
+    run.start_neo4j()
     with (
         steps("ingest") as progress,
         session(

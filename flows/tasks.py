@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, Literal, ParamSpec, TypeVar
@@ -50,6 +51,14 @@ class Run:
         self.location = workspace or project.workspace or settings.workspace_of(project.name)
         self.workspace = Workspace(self.location)
         self.report = Report(self.workspace, project.name, command)
+        self._starting: Future[Connection] | None = None
+
+    def start_neo4j(self) -> None:
+        """Start the local server, if it is to be used, while something else goes on; `connection` waits for it."""
+        if self._starting is None and self.settings.neo4j.connection() is None:
+            threads = ThreadPoolExecutor(1)
+            self._starting = threads.submit(local_server(self.settings, self.project.name).start)
+            threads.shutdown(wait=False)
 
     @property
     def graph(self) -> Graph:
@@ -73,8 +82,10 @@ class Run:
             self.report.content["neo4j"] = {"uri": own.uri, "user": own.user, "database": own.database}
             return own
         name = self.project.name
+        self.start_neo4j()
+        assert self._starting is not None
         with self.report.timed("neo4j"):
-            found = local_server(self.settings, name).start()
+            found = self._starting.result()
         home = server_home(self.settings, name)
         self.report.content["neo4j"] = {
             "uri": found.uri,
