@@ -100,15 +100,16 @@ class Ranker:
     def to_bytes(self) -> bytes:
         """As safetensors, with the signals' names and sizes as metadata."""
         inner = self.network.inner
-        shape = {"context": inner.in_features, "hidden": inner.out_features}
-        meta = {"signals": json.dumps(self.signals), "shape": json.dumps(shape)}
+        layout = {"signals": self.signals, "context": inner.in_features, "hidden": inner.out_features}
+        meta = {"layout": json.dumps(layout)}  # one entry: safetensors writes several in no fixed order
         return tensors.save({name: t.contiguous().cpu() for name, t in self.network.state_dict().items()}, meta)
 
     @classmethod
     def from_bytes(cls, data: bytes, device: str = "cpu") -> "Ranker":
         """Inverse of `to_bytes`."""
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
-        signals, shape = tuple(json.loads(header["signals"])), json.loads(header["shape"])
-        network = Network(signals, shape["context"] - len(signals), 0, shape["hidden"], 0.0)
+        layout = json.loads(header["layout"])
+        signals = tuple(layout["signals"])
+        network = Network(signals, layout["context"] - len(signals), 0, layout["hidden"], 0.0)
         network.load_state_dict(tensors.load(data))
         return cls(network.to(device), signals)

@@ -93,13 +93,13 @@ def test_a_worker_runs_a_deployment_and_leaves_its_figures(demo, prefect, tmp_pa
         "--params",
         json.dumps(parameters),
     )
-    call(prefect, "worker", "start", "--pool", "crossgraph", "--type", "process", "--run-once", "--limit", "1")
+    told = call(prefect, "worker", "start", "--pool", "crossgraph", "--type", "process", "--run-once", "--limit", "1")
     [state] = [
         run["state"]["type"]
         for run in ask(prefect, "flow_runs/filter")
         if run["parameters"].get("workspace") == str(workspace)
     ]
-    assert state == "COMPLETED"
+    assert state == "COMPLETED", told[-3000:]
     [artifact] = ask(prefect, "artifacts/filter")
     assert artifact["key"] == "crossgraph-demo"
     assert "recommendations" in artifact["data"]
