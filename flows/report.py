@@ -22,7 +22,7 @@ def start_logging(*, debug: bool = False) -> None:
     """One line an event on stderr: `03:04:05 INFO tables: …`; ours from INFO up, others' errors."""
     handler = _Stderr()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
-    logging.basicConfig(level=logging.DEBUG if debug else logging.ERROR, handlers=[handler], force=True)
+    logging.basicConfig(level=logging.INFO if debug else logging.ERROR, handlers=[handler], force=True)
     LOG.setLevel(logging.DEBUG if debug else logging.INFO)
     # Prefect, where it is imported later, gives the root logger handlers of its own.
     LOG.handlers, LOG.propagate = [handler], False
