@@ -73,6 +73,23 @@ def ask(variables: dict[str, str], path: str) -> list[dict]:
         return json.load(answer)
 
 
+def work_off(variables: dict[str, str], workspace: str, log: Path) -> tuple[str, str]:
+    """Let a worker run until the flow run on this workspace has ended; its state and what the worker said."""
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "crossgraph", "--type", "process"]
+    with log.open("w") as output:
+        worker = subprocess.Popen(command, env=variables, cwd=ROOT, stdout=output, stderr=output)
+    try:
+        until, state = time.monotonic() + 240, ""
+        while time.monotonic() < until and state not in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}:
+            time.sleep(1)
+            runs = [r for r in ask(variables, "flow_runs/filter") if r["parameters"].get("workspace") == workspace]
+            [state] = [run["state"]["type"] for run in runs]
+    finally:
+        worker.terminate()
+        worker.wait(60)
+    return state, log.read_text()
+
+
 def test_a_worker_runs_a_deployment_and_leaves_its_figures(demo, prefect, tmp_path):
     workspace = shutil.copytree(demo.workspace, tmp_path / "copy")
     call(prefect, "work-pool", "create", "crossgraph", "--type", "process")
@@ -93,12 +110,7 @@ def test_a_worker_runs_a_deployment_and_leaves_its_figures(demo, prefect, tmp_pa
         "--params",
         json.dumps(parameters),
     )
-    told = call(prefect, "worker", "start", "--pool", "crossgraph", "--type", "process", "--run-once", "--limit", "1")
-    [state] = [
-        run["state"]["type"]
-        for run in ask(prefect, "flow_runs/filter")
-        if run["parameters"].get("workspace") == str(workspace)
-    ]
+    state, told = work_off(prefect, str(workspace), tmp_path / "worker.log")
     assert state == "COMPLETED", told[-3000:]
     [artifact] = ask(prefect, "artifacts/filter")
     assert artifact["key"] == "crossgraph-demo"
