@@ -2,12 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from pyspark.sql import SparkSession
 
-from kg.accounts import SourceAccount, TableAccount, check_sums
+from kg.accounts import SourceAccount, TableAccount, check_sums, quarantine
 from kg.errors import ContractError
+from kg.nodes import map_nodes
+from kg.project import Graph
+from kg.sources import read
+from kg.spark import kept
 from kg.tables import Output
 
 Ingest = Callable[[dict[str, str], dict[str, Any]], Output]
@@ -81,3 +87,24 @@ def test_a_table_whose_rows_do_not_add_up_is_refused(wrong: str) -> None:
     account = replace(TABLE, **{wrong: getattr(TABLE, wrong) - 1})
     with pytest.raises(ContractError, match="nodes/A: mapped = rows"):
         check_sums({}, {"nodes/A": account})
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_quarantine_does_not_depend_on_which_mapping_was_ready_first(
+    spark: SparkSession, tmp_path: Path, order: int
+) -> None:
+    (tmp_path / "things.csv").write_text(FILES["things.csv"])
+    (tmp_path / "notes.csv").write_text("id,note\nf1,fine\nz\n")
+    parts = {
+        **{name: GRAPH["nodes"][name] for name in ("Film", "Book", "Tag")},
+        "Note": {"source": "notes", "key": "id", "properties": {"note": "note"}, "required": ["note"]},
+    }
+    graph = Graph.model_validate({**GRAPH, "nodes": parts})
+    rows = {}
+    for name, source in list(graph.sources.items())[::order]:
+        found = read(spark, name, source.model_copy(update={"path": str(tmp_path / f"{name}.csv")}))
+        rows[name] = replace(found, frame=kept(found.frame))
+    mapped = [map_nodes(graph, label, rows) for label in list(parts)[::order]]
+    ready = [replace(part, frame=kept(part.frame)) for part in mapped if part]
+    refused = {(row["source"], row["row"], row["reason"]) for row in quarantine(rows, ready).collect()}
+    assert refused == {("things", "5", "null:title"), ("notes", "3", "malformed")}
