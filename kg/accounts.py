@@ -170,13 +170,8 @@ def quarantine(rows: Mapping[str, Rows], mapped: Sequence[Mapped]) -> DataFrame:
         for r in rows.values()
     ]
     raw = packed(reduce(DataFrame.unionAll, [_raw(r) for r in rows.values()]))
-    # Names of its own: both sides come from the same frames, and which of their columns Spark takes for one and the
-    # same depends on the order in which the mappings got ready.
-    places = {"_source": "_of", "_file": "_in", "_row": "_at"}
-    renamed = [F.col(name).alias(places.get(name, name)) for name in bad.columns]
-    refused = reduce(DataFrame.unionAll, [bad, *unread]).select(*renamed)
-    same = reduce(lambda a, b: a & b, [F.col(name) == F.col(other) for name, other in places.items()])
-    found = raw.join(F.broadcast(refused), on=same, how="inner")
+    refused = reduce(DataFrame.unionAll, [bad, *unread])
+    found = raw.join(F.broadcast(refused), on=["_source", "_file", "_row"], how="inner")
     values = {"source": "_source", "file": "_file", "row": "_label", "raw": "_raw", "table": "_table"}
     named = found.select(*[F.col(old).alias(new) for new, old in values.items()], F.col("_reason").alias("reason"))
     return conform(named, QUARANTINE).withColumn("to", F.concat(F.lit("quarantine/"), F.col("source")))

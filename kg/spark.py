@@ -220,8 +220,11 @@ def kept(frame: DataFrame) -> DataFrame:
 
     `DataFrame.cache` leaves the whole plan below in every later one, and Spark compares each of their parts with
     each cached plan: with some twenty kept frames that took longer than the work.
+    Its columns are its own too: a checkpoint's are those of the frame below, and Spark fails to join two unions
+    whose parts come from one frame, depending on their order.
     """
-    return frame.localCheckpoint(eager=False)
+    own = frame.localCheckpoint(eager=False)
+    return own.select(*[F.col(f"`{name}`").alias(name) for name in own.columns])
 
 
 def packed(frame: DataFrame) -> DataFrame:
