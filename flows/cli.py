@@ -186,9 +186,9 @@ def evaluate(
     debug: Debug = False,
 ) -> None:
     """Measure on both cuts beside the baselines; writes nothing to Neo4j."""
-    from flows.recommend import check_required
+    from flows.recommend import check_required, required
 
-    names = [name.strip() for name in require.split(",") if name.strip()]
+    names = required(require)
     figures = _run("evaluate", project, sets, workspace, debug)
     _show(figures)
     check_required(figures, names)

@@ -16,6 +16,7 @@ from kg.interactions import Interactions
 from kg.split import CutName, all_events, catalogue, read_cut
 from kg.store import Store
 from kg.tables import Draft, Output
+from recommend.report import BASELINES, Report, require
 
 if TYPE_CHECKING:
     from embed.infer import Embeddings
@@ -97,14 +98,17 @@ def _relate(run: Run, graph: Output, draft: Draft, version: str) -> None:
     run.report.did(recommendations_written=draft.figures["written"])
 
 
-def check_required(figures: dict[str, Any], names: list[str]) -> None:
-    """`QualityError` unless ours beats the named baselines on NDCG@10 on each user's last events."""
-    from recommend.evaluate import BASELINES, Report, require
-
+def required(text: str) -> list[str]:
+    """The names in a comma-separated list of baselines; `ConfigError` for one that is none."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
     if unknown := [name for name in names if name not in BASELINES]:
         raise ConfigError(f"--require {','.join(unknown)}: expected some of {', '.join(BASELINES)}")
-    if names:
-        require(Report.from_dict(figures["stages"]["evaluation"]["figures"][CHOOSING]), names)
+    return names
+
+
+def check_required(figures: dict[str, Any], names: list[str]) -> None:
+    """`QualityError` unless ours beats the named baselines on NDCG@10 on each user's last events."""
+    require(Report.from_dict(figures["stages"]["evaluation"]["figures"][CHOOSING]), names)
 
 
 def ask(project: str, user: str, overrides: list[str], *, domain: str | None = None, top: int = 10) -> "list[Answer]":

@@ -7,6 +7,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from kg.tables import Output, Workspace
+from recommend.report import COLUMNS, OURS, OVERALL, Report
+from recommend.report import rows as report_rows
 
 if TYPE_CHECKING:
     from recommend.query import Answer
@@ -16,7 +18,6 @@ Rows = list[list[str]]
 USERS, ITEMS = 5, 3
 WIDTH = 140
 KEPT = ("tables", "graph", "embeddings", "recommendations")
-MODELS = ("ours", "popularity", "item_knn", "ease", "z")
 
 
 def show(figures: Figures) -> None:
@@ -25,7 +26,7 @@ def show(figures: Figures) -> None:
     for title, header, rows in _tables(figures):
         table = Table(*header, title=title, title_justify="left", box=None, pad_edge=False)
         for row in rows:
-            table.add_row(*map(escape, row), style="bold" if "ours" in row else None)
+            table.add_row(*map(escape, row), style="bold" if OURS in row else None)
         console.print(table, "")
     for title, lines in _notes(figures):
         console.print(f"[bold]{title}[/]", *(f"  {escape(line)}" for line in lines), "", sep="\n", soft_wrap=True)
@@ -119,19 +120,14 @@ def _training(histories: dict[str, Figures]) -> tuple[str, list[str], Rows]:
 
 
 def _metrics(evaluation: Figures) -> tuple[str, list[str], Rows]:
-    short = {"ndcg": "NDCG", "recall": "Recall", "mrr": "MRR", "coverage": "Cover"}
-    names = {f"{metric}@{k}": f"{name}@{k}" for k in (10, 20) for metric, name in short.items()}
-    rows = []
-    for cut, report in evaluation.items():
-        for part, domains in report["slices"].items():
-            found = domains["overall"]
-            for model in MODELS:
-                gain = found["compared"].get(model)
-                told = f"{gain['difference']:+.4f} [{gain['low']:+.4f}, {gain['high']:+.4f}]" if gain else ""
-                values = [f"{found['models'][model][name]:.4f}" for name in names]
-                rows.append([cut, f"{part} ({found['users']})", model, *values, told])
+    found = [
+        [cut, f"{part} ({users})", *cells]
+        for cut, report in evaluation.items()
+        for part, domain, users, *cells in report_rows(Report.from_dict(report))
+        if domain == OVERALL
+    ]
     title = "Metrics on held-out events (all domains; the last column is ours minus it on NDCG@10, 95% interval)"
-    return title, ["cut", "users", "model", *names.values(), "ours gains"], rows
+    return title, ["cut", "users", "model", *COLUMNS, "ours gains"], found
 
 
 def _examples(figures: Figures) -> tuple[str, list[str], Rows]:

@@ -1,31 +1,26 @@
 """Ours beside the baselines on one cut: means by slice and domain, and paired confidence intervals."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from jaxtyping import Float
-from rich.table import Table
 
-from kg.errors import QualityError
-from kg.split import Catalogue, Cut, Interactions
+from kg.interactions import Catalogue, Interactions
+from kg.split import Cut
 from recommend.attributes import Attributes
-from recommend.baselines import EASE, ItemKNN, Popularity
+from recommend.baselines import Popularity
 from recommend.config import RecommendConfig
 from recommend.measure import Measured, Top, exhaustive, measure, target_domains, validation, z_scores
 from recommend.metrics import CUTOFFS
 from recommend.model import Recommender, fit_ranker
-from recommend.signals import Chosen
+from recommend.report import BASELINES, OURS, OVERALL, REQUIRED, Report
+from recommend.signals import Signals
 
 if TYPE_CHECKING:
     from embed.infer import Embeddings
 
-OURS = "ours"
-BASELINES = ("popularity", "item_knn", "ease", "z")
-OVERALL = "overall"
 METRICS = tuple(f"{name}@{k}" for k in CUTOFFS for name in ("recall", "ndcg", "mrr"))
-REQUIRED = "ndcg@10"
 
 
 class Model(Protocol):
@@ -40,35 +35,6 @@ FitEmbeddings = Callable[[Interactions, Callable[["Embeddings"], float]], Model]
 """Trains on interactions; the second argument is the validation metric to stop by (larger is better)."""
 
 
-@dataclass(frozen=True)
-class Report:
-    """An evaluation's figures, ready for JSON."""
-
-    cut: str
-    slices: dict[str, dict[str, dict[str, Any]]]
-    """By slice (`all`, and `warm` and `cold` where there are cold users) and domain (or `overall`): `users`,
-    `models` (means by model and metric), `compared` (by baseline: mean difference of NDCG@10 and its 95% interval)."""
-    chosen: dict[str, Any]
-    """The baselines' hyperparameters."""
-    conventions: str = (
-        "users with held-out positives only; seen items excluded; overall is the mean over each user's domains; "
-        "intervals are paired bootstrap percentiles over users"
-    )
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Report":
-        """Inverse of `to_dict`."""
-        return cls(**values)
-
-    def value(self, model: str, metric: str = REQUIRED, domain: str = OVERALL, part: str = "all") -> float:
-        """One mean."""
-        return float(self.slices[part][domain]["models"][model][metric])
-
-
 def interval(differences: Float[np.ndarray, " u"], resamples: int, seed: int) -> tuple[float, float]:
     """The central 95% of the mean over bootstrap resamples of users (Efron's percentile interval)."""
     n = len(differences)
@@ -81,18 +47,15 @@ def interval(differences: Float[np.ndarray, " u"], resamples: int, seed: int) ->
     return float(low), float(high)
 
 
-def baselines(
-    catalogue: Catalogue, embeddings: "Embeddings", known: Interactions, chosen: Chosen, config: RecommendConfig
-) -> dict[str, Top]:
-    """What ours is compared with, fitted on `known`: popularity, item-kNN, EASE, and z alone."""
-    matrix = known.matrix()
+def baselines(catalogue: Catalogue, signals: Signals) -> dict[str, Top]:
+    """What ours is compared with: popularity, item-kNN and EASE, fitted on the signals' interactions, and z alone."""
     scorers = {
-        "popularity": Popularity().fit(matrix).scores,
-        "item_knn": ItemKNN(*chosen.item_knn).fit(matrix).scores,
-        "ease": EASE(chosen.ease, config.max_item_model).fit(matrix).scores,
-        "z": z_scores(embeddings),
+        "popularity": Popularity().fit(signals.matrix).scores,
+        "item_knn": signals.knn.scores,
+        "ease": signals.ease.scores,
+        "z": z_scores(signals.embeddings),
     }
-    return {name: exhaustive(scores, catalogue, known) for name, scores in scorers.items()}
+    return {name: exhaustive(scores, catalogue, signals.interactions) for name, scores in scorers.items()}
 
 
 def evaluate(recommender: Recommender, cut: Cut, *, seed: int = 0) -> Report:
@@ -100,7 +63,7 @@ def evaluate(recommender: Recommender, cut: Cut, *, seed: int = 0) -> Report:
     signals, catalogue = recommender.signals, recommender.catalogue
     known = signals.interactions
     tops: dict[str, Top] = {OURS: recommender.top}
-    tops |= baselines(catalogue, signals.embeddings, known, signals.chosen, recommender.config)
+    tops |= baselines(catalogue, signals)
     measured = {name: measure(top, catalogue, cut.test) for name, top in tops.items()}
     warm = np.bincount(known.user, minlength=catalogue.n_users) > 0
     everyone = np.ones(catalogue.n_users, bool)
@@ -165,52 +128,3 @@ def evaluate_cut(
     known = Interactions.concat([cut.train, cut.valid])
     recommender = fitted.with_data(model.embed(known), known)
     return evaluate(recommender, cut, seed=seed), recommender
-
-
-def require(report: Report, names: Iterable[str]) -> None:
-    """Raise `QualityError` unless ours beats the named baselines on NDCG@10 over all users and domains.
-
-    `ValueError` for a name that is no baseline.
-    """
-    wanted = list(names)
-    if unknown := [name for name in wanted if name not in BASELINES]:
-        raise ValueError(f"unknown baselines {unknown}, expected some of {list(BASELINES)}")
-    ours = report.value(OURS)
-    if better := [name for name in wanted if report.value(name) >= ours]:
-        found = ", ".join(f"{name} {report.value(name):.4f}" for name in better)
-        raise QualityError(f"NDCG@10 on {report.cut}: ours {ours:.4f} does not beat {found}")
-
-
-COLUMNS = ("ndcg@10", "recall@10", "mrr@10", "coverage@10", "ndcg@20", "recall@20", "mrr@20", "coverage@20")
-
-
-def rows(report: Report) -> list[list[str]]:
-    """The report as cells: slice, domain, users, model, `COLUMNS`, and ours minus the model with its interval."""
-    found = []
-    for part, domains in report.slices.items():
-        for domain, figures in domains.items():
-            if domain != OVERALL and len(domains) == 2:
-                continue
-            for model, metrics in figures["models"].items():
-                c = figures["compared"].get(model)
-                gain = f"{c['difference']:+.4f} [{c['low']:+.4f}, {c['high']:+.4f}]" if c else ""
-                cells = [part, domain, str(figures["users"]), model]
-                found.append([*cells, *(f"{metrics[column]:.4f}" for column in COLUMNS), gain])
-    return found
-
-
-HEADER = ("users are", "domain", "users", "model", *COLUMNS, "ours minus it, NDCG@10 [95%]")
-
-
-def table(report: Report) -> Table:
-    """The report for a terminal."""
-    found = Table(*HEADER, title=f"cut {report.cut}")
-    for cells in rows(report):
-        found.add_row(*cells, style="bold" if cells[3] == OURS else None)
-    return found
-
-
-def markdown(report: Report) -> str:
-    """The report as a Markdown table."""
-    lines = [HEADER, ["---"] * len(HEADER), *rows(report)]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)

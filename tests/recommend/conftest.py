@@ -2,10 +2,12 @@
 
 import pytest
 
-from kg.split import Catalogue, Cut
+from kg.interactions import Catalogue
+from kg.split import Cut
 from recommend.config import Ranker, RecommendConfig
-from recommend.evaluate import Report, evaluate_cut
+from recommend.evaluate import evaluate_cut
 from recommend.model import Recommender
+from recommend.report import Report
 from tests.recommend import planted
 
 CONFIG = RecommendConfig(ranker=Ranker(epochs=12), resamples=1000)

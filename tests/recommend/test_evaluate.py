@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 from kg.errors import QualityError
-from kg.split import Catalogue, Cut, Interactions
+from kg.interactions import Catalogue, Interactions
+from kg.split import Cut
 from recommend.baselines import Popularity
-from recommend.evaluate import BASELINES, OURS, Report, interval, markdown, require, rows, table
+from recommend.evaluate import interval
 from recommend.measure import exhaustive, mean, measure, validation
 from recommend.model import Recommender
+from recommend.report import BASELINES, OURS, Report, markdown, require, rows, table
 from tests.recommend import planted
 
 
