@@ -14,8 +14,8 @@ from embed.infer import relations
 from embed.layers import Hop, Relation
 from embed.model import Inputs
 from embed.objectives import sample_negatives
+from kg.interactions import Catalogue
 from kg.schema import EdgeType
-from kg.split import Catalogue
 
 
 @dataclass

@@ -20,6 +20,7 @@ from embed.text import TextEncoder
 from kg.ids import IdMap
 from kg.schema import VECTOR, embedding_schema
 from kg.tables import Draft, Output, Workspace
+from kg.vectors import matrix, vector_array
 
 CHUNK = 1024
 """Vectors by part: what a killed run has to encode again at most."""
@@ -198,15 +199,3 @@ def _write(snapshot: Snapshot, draft: Draft, table: str, vectors: list[np.ndarra
     keys = snapshot.keys(label).combine_chunks().take(pa.array(rows, pa.int64()))
     draft.write(table, pa.table([keys, vector_array(found)], schema=ENCODED), ENCODED)
     draft.figures[view][label] = asdict(figures)
-
-
-def vector_array(vectors: np.ndarray) -> pa.ListArray:
-    """Rows of a float32 matrix as a list column."""
-    offsets = np.arange(len(vectors) + 1, dtype=np.int32) * vectors.shape[1]
-    return pa.ListArray.from_arrays(offsets, np.ascontiguousarray(vectors, np.float32).ravel())
-
-
-def matrix(column: pa.ChunkedArray) -> np.ndarray:
-    """Inverse of `vector_array` for a column without nulls: float32[rows, width]."""
-    flat = pc.list_flatten(column)
-    return flat.to_numpy().reshape(len(column), -1).astype(np.float32)

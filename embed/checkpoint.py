@@ -18,7 +18,7 @@ from embed.model import Network, Shape
 from embed.ops import resolve_device
 from embed.train import History, Trained
 from kg.errors import ContractError
-from kg.split import Catalogue
+from kg.interactions import Catalogue
 
 FORMAT = 1
 TENSORS = "model.safetensors"

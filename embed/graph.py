@@ -14,8 +14,8 @@ from torch import Tensor
 
 from kg.errors import ContractError
 from kg.ids import IdMap
+from kg.interactions import Catalogue, Interactions
 from kg.schema import EdgeType
-from kg.split import Catalogue, Interactions
 from kg.tables import Output
 
 Canonical = tuple[str, str, str]

@@ -82,13 +82,21 @@ def in_degrees(graph: dgl.DGLHeteroGraph, like: Tensor) -> Float[Tensor, " dst"]
     return graph.in_degrees().clamp(min=1).to(like)
 
 
+def mapped_sum(
+    graph: dgl.DGLHeteroGraph, linear: nn.Module, x: Float[Tensor, "src a"], scale: Float[Tensor, " dst"], n_dst: int
+) -> Float[Tensor, "dst b"]:
+    """A linear map of the scaled sum over in-neighbours, applied on the side with fewer nodes: that saves but time."""
+    before = len(x) < n_dst
+    summed: Tensor = copy_sum(graph, linear(x) if before else x) * scale[:, None]
+    return summed if before else linear(summed)
+
+
 class SAGEConv(nn.Module):
     r"""Neighbour part of GraphSAGE with mean aggregation, Hamilton et al. (2017), algorithm 1.
 
     .. math:: h_i = W \cdot \operatorname{mean}_{j \in N(i)} x_j
 
-    With the layer's own linear map of :math:`x_i` added it equals ``dgl.nn.SAGEConv(…, 'mean')``. The map is applied
-    on the side that has fewer nodes, which changes nothing but time.
+    With the layer's own linear map of :math:`x_i` added it equals ``dgl.nn.SAGEConv(…, 'mean')``.
     """
 
     def __init__(self, d_in: int, d_out: int) -> None:
@@ -100,9 +108,7 @@ class SAGEConv(nn.Module):
         self, graph: dgl.DGLHeteroGraph, src: Float[Tensor, "src a"], dst: Float[Tensor, "dst a"]
     ) -> Float[Tensor, "dst b"]:
         """`dst` gives the number of rows alone; nodes without neighbours get zeros."""
-        before = len(src) < len(dst)
-        mean = copy_sum(graph, self.linear(src) if before else src) / in_degrees(graph, src)[:, None]
-        return mean if before else self.linear(mean)
+        return mapped_sum(graph, self.linear, src, 1 / in_degrees(graph, src), len(dst))
 
 
 class GCNConv(nn.Module):
@@ -124,9 +130,7 @@ class GCNConv(nn.Module):
     ) -> Float[Tensor, "dst b"]:
         """`dst` gives the number of rows alone; nodes without neighbours get zeros."""
         x = src * graph.out_degrees().clamp(min=1).to(src).rsqrt()[:, None]
-        before = len(src) < len(dst)
-        summed = copy_sum(graph, self.linear(x) if before else x) * in_degrees(graph, src).rsqrt()[:, None]
-        return summed if before else self.linear(summed)
+        return mapped_sum(graph, self.linear, x, in_degrees(graph, src).rsqrt(), len(dst))
 
 
 class GATConv(nn.Module):

@@ -18,8 +18,8 @@ from embed.inputs import Views, make_inputs, principal_axes
 from embed.model import Inputs, Network, Shape
 from embed.objectives import bpr, sampled_softmax
 from embed.ops import resolve_device, seed_everything
+from kg.interactions import Catalogue, Interactions
 from kg.schema import EdgeType
-from kg.split import Catalogue, Interactions
 
 Progress = Callable[[int, int], None]
 

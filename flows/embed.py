@@ -1,6 +1,5 @@
 """From the snapshot to vectors: stages `encoded`, `trained/<cut>`, `embeddings` and `published`."""
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -153,11 +152,10 @@ def _name(config: "EmbedConfig") -> str:
 
 def _pointer(chosen: Output, graph: Output) -> dict[str, str]:
     """What the online side reads beside the vectors: the small ranker that `Recommender.save` wrote, and names."""
-    from recommend.online import OnlineRanker
+    from recommend.model import load_online
     from recommend.query import pointer
 
-    with chosen.filesystem.open_input_stream(chosen.location(f"{RANKER}/recommender.json")) as stream:
-        ranker = OnlineRanker(**json.loads(stream.read())["online"])
+    ranker = load_online(chosen.filesystem, chosen.location(RANKER))
     return pointer(catalogue(graph), ranker, graph.manifest.meta["edges"])
 
 

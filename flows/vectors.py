@@ -10,6 +10,7 @@ from kg.ids import IdMap
 from kg.interactions import Catalogue
 from kg.schema import KEY, embedding_schema
 from kg.tables import Draft, Output
+from kg.vectors import matrix, vector_array
 
 if TYPE_CHECKING:
     from embed.infer import Embeddings
@@ -29,13 +30,8 @@ def to_tables(embeddings: "Embeddings", catalogue: Catalogue) -> dict[str, pa.Ta
 
 
 def _table(keys: pa.Array, vectors: dict[str, np.ndarray], masks: dict[str, np.ndarray]) -> pa.Table:
-    schema = embedding_schema(vectors)
-    columns = [keys]
-    for view, rows in vectors.items():
-        offsets = pa.array(np.arange(len(rows) + 1, dtype=np.int32) * rows.shape[1])
-        flat = pa.array(np.ascontiguousarray(rows, np.float32).ravel())
-        columns.append(pa.ListArray.from_arrays(offsets, flat, mask=pa.array(~masks[view])))
-    return pa.table(columns, schema=schema)
+    columns = [keys, *(vector_array(rows, masks[view]) for view, rows in vectors.items())]
+    return pa.table(columns, schema=embedding_schema(vectors))
 
 
 def write_vectors(draft: Draft, embeddings: "Embeddings", catalogue: Catalogue) -> None:
@@ -58,13 +54,10 @@ def _arrays(output: Output, labels: dict[str, IdMap]) -> tuple[dict[str, np.ndar
     whole = pa.concat_tables(parts)
     vectors, masks = {}, {}
     for view in whole.column_names[1:]:
-        column = whole[view].combine_chunks()
-        mask = column.is_valid().to_numpy(zero_copy_only=False)
-        flat = pc.list_flatten(column).to_numpy(zero_copy_only=False)
-        width = len(flat) // max(int(mask.sum()), 1)
-        vectors[view] = np.zeros((len(whole), width), np.float32)
-        vectors[view][mask] = flat.reshape(-1, width) if width else 0
-        masks[view] = mask
+        masks[view] = whole[view].is_valid().to_numpy()
+        found = matrix(whole[view].drop_null()) if masks[view].any() else np.zeros((0, 0), np.float32)
+        vectors[view] = np.zeros((len(whole), found.shape[1]), np.float32)
+        vectors[view][masks[view]] = found
     return vectors, masks
 
 

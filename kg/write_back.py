@@ -19,6 +19,7 @@ from kg.errors import ContractError, StoreError, UnknownIdError
 from kg.schema import KEY, RECOMMENDATION, check, embedding_schema
 from kg.store import Progress, Store, silent
 from kg.tables import Draft
+from kg.vectors import matrix
 
 ROWS = 1_000
 
@@ -147,11 +148,11 @@ def _check_vectors(vectors: Mapping[str, pa.Table]) -> int:
     for label, table in vectors.items():
         if "z" not in table.column_names or table["z"].null_count == len(table):
             continue
-        fused = table["z"].drop_null().combine_chunks()
-        widths |= set(fused.value_lengths().unique().to_pylist())
+        fused = table["z"].drop_null()
+        widths |= set(pc.list_value_length(fused).unique().to_pylist())
         if len(widths) != 1 or 0 in widths:
             raise ContractError(f"vectors of {label}", "z of one width", f"found widths {sorted(widths)}")
-        lengths = np.linalg.norm(fused.flatten().to_numpy(zero_copy_only=False).reshape(len(fused), -1), axis=1)
+        lengths = np.linalg.norm(matrix(fused), axis=1)
         if bad := int((~np.isfinite(lengths) | (lengths == 0)).sum()):
             raise ContractError(f"vectors of {label}", "z finite and not zero", f"{bad} are not")
     if not widths:

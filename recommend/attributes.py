@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy import sparse
 
+from kg.interactions import Catalogue
 from kg.schema import EdgeType
-from kg.split import Catalogue
 from kg.tables import Output
 
 TITLES = ("title", "name", "label")

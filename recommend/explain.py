@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Float, Int
 
-from kg.split import Catalogue
+from kg.interactions import Catalogue
 from recommend.attributes import Attributes
 from recommend.candidates import SIGNALS
 from recommend.filters import history

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
+from kg.interactions import Catalogue
 from kg.schema import RECOMMENDATION
-from kg.split import Catalogue
 from kg.tables import Draft
 from recommend.explain import Explainer
 from recommend.filters import history

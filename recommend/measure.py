@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import sparse
 
-from kg.split import Catalogue, Interactions
+from kg.interactions import Catalogue, Interactions
 from recommend.metrics import CUTOFFS, by_user, coverage
 from recommend.topk import Scores, top_items
 

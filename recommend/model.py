@@ -3,13 +3,13 @@
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Int
 from pyarrow import fs
 
-from kg.split import Catalogue, Interactions
+from kg.interactions import Catalogue, Interactions
 from recommend import online
 from recommend.attributes import Attributes
 from recommend.candidates import Candidates, propose
@@ -111,16 +111,25 @@ def load(
 
     `config` replaces the saved one where only the export changed (`top_n`, `domains`, …).
     """
+    weights, state = _saved(filesystem, path)
+    config = config or RecommendConfig.model_validate(state["config"])
+    chosen = Chosen(state["chosen"]["ease"], tuple(state["chosen"]["item_knn"]))
+    signals = _signals(interactions, embeddings, attributes, chosen, config)
+    ranker = Ranker.from_bytes(weights, device)
+    return Recommender(catalogue, signals, ranker, OnlineRanker(**state["online"]), config, device)
+
+
+def load_online(filesystem: fs.FileSystem, path: str) -> OnlineRanker:
+    """The small ranker of what `Recommender.save` wrote."""
+    return OnlineRanker(**_saved(filesystem, path)[1]["online"])
+
+
+def _saved(filesystem: fs.FileSystem, path: str) -> tuple[bytes, dict[str, Any]]:
     contents = []
     for name in FILES:
         with filesystem.open_input_stream(f"{path}/{name}") as stream:
             contents.append(stream.read())
-    state = json.loads(contents[1])
-    config = config or RecommendConfig.model_validate(state["config"])
-    chosen = Chosen(state["chosen"]["ease"], tuple(state["chosen"]["item_knn"]))
-    signals = _signals(interactions, embeddings, attributes, chosen, config)
-    ranker = Ranker.from_bytes(contents[0], device)
-    return Recommender(catalogue, signals, ranker, OnlineRanker(**state["online"]), config, device)
+    return contents[0], json.loads(contents[1])
 
 
 def fit_ranker(

@@ -13,8 +13,8 @@ import numpy as np
 
 from kg.cypher import SIDE_LABELS, VERSION, quote
 from kg.errors import StoreError, UnknownIdError
+from kg.interactions import Catalogue
 from kg.schema import EdgeType
-from kg.split import Catalogue
 from kg.store import Store
 from recommend.attributes import TITLES
 from recommend.explain import POPULAR, VECTOR, because

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import sparse
 
-from kg.split import Interactions
+from kg.interactions import Interactions
 from recommend.attributes import Attributes
 from recommend.baselines import EASE, ItemKNN, Popularity, Walk
 

@@ -2,7 +2,7 @@
 
 import logging
 
-from kg.split import Catalogue, Interactions
+from kg.interactions import Catalogue, Interactions
 from recommend.baselines import EASE, ItemKNN, Scorer
 from recommend.config import RecommendConfig
 from recommend.measure import exhaustive, mean, measure

@@ -2,7 +2,7 @@ import pytest
 
 from embed.graph import Snapshot, own_interactions
 from embed.inputs import Views
-from kg.split import Catalogue, Interactions
+from kg.interactions import Catalogue, Interactions
 from kg.tables import Output
 from tests.embed import planted
 

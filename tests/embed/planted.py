@@ -10,8 +10,8 @@ from embed.config import EmbedConfig
 from embed.graph import Snapshot
 from embed.inputs import View, Views
 from kg.ids import IdMap
+from kg.interactions import Catalogue, Interactions
 from kg.schema import EdgeType, node_schema
-from kg.split import Catalogue, Interactions
 from kg.tables import Output, Workspace
 
 USERS, FILMS, BOOKS, GROUPS = 40, 24, 20, 4

@@ -6,10 +6,11 @@ import pyarrow as pa
 import pytest
 
 import embed.cache
-from embed.cache import VectorCache, encode_views, matrix, read_views, vector_array
+from embed.cache import VectorCache, encode_views, read_views
 from embed.config import EmbedConfig
 from embed.graph import Snapshot
 from kg.tables import Output, Workspace
+from kg.vectors import matrix, vector_array
 from tests.embed.planted import BOOKS, FILMS
 from tests.embed.test_image import draw
 

@@ -10,7 +10,7 @@ from embed.graph import Snapshot
 from embed.inputs import Views
 from embed.train import fit
 from kg.errors import ContractError
-from kg.split import Catalogue, Interactions
+from kg.interactions import Catalogue, Interactions
 from tests.embed.planted import SMALL
 
 

@@ -7,8 +7,8 @@ import torch
 
 from embed.graph import Snapshot, heterograph, reverse_types, simple, to_hetero, without_leaves
 from kg.errors import ContractError
+from kg.interactions import Catalogue, Interactions
 from kg.schema import EdgeType
-from kg.split import Catalogue, Interactions
 from tests.embed.planted import ABOUT, GROUPS, KIN, LIKES
 
 

@@ -6,7 +6,7 @@ from embed.graph import Placement, Snapshot
 from embed.infer import Embeddings, align, embed_graph, relations
 from embed.inputs import Views
 from embed.train import fit
-from kg.split import Catalogue, Interactions
+from kg.interactions import Catalogue, Interactions
 from tests.embed.planted import SMALL
 
 

@@ -13,8 +13,8 @@ from embed.ops import seed_everything
 from embed.train import Trained, fit
 from kg.errors import ConfigError
 from kg.ids import IdMap
+from kg.interactions import Catalogue, Interactions
 from kg.schema import EdgeType
-from kg.split import Catalogue, Interactions
 from tests.embed.planted import BOOKS, SMALL, hit_rate, hold_out, without
 
 MINI_BATCHES = {"full_graph_edges": 0, "fanout": 5}

@@ -6,7 +6,8 @@ import numpy as np
 
 from embed.infer import Embeddings
 from kg.ids import IdMap
-from kg.split import Catalogue, Cut, Interactions
+from kg.interactions import Catalogue, Interactions
+from kg.split import Cut
 
 USERS, FILMS, BOOKS, TASTES = 160, 80, 60, 8
 WIDTH = 16

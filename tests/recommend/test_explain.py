@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from kg.ids import IdMap
-from kg.split import Catalogue
+from kg.interactions import Catalogue
 from kg.tables import Output, Workspace
 from recommend.attributes import Attributes, read_attributes
 from recommend.candidates import SIGNALS

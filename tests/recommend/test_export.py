@@ -9,8 +9,8 @@ import pyarrow.csv as pacsv
 import pytest
 from pyarrow import fs
 
+from kg.interactions import Catalogue
 from kg.schema import RECOMMENDATION
-from kg.split import Catalogue
 from kg.tables import Output, Workspace
 from recommend import export as exporting
 from recommend.export import CSV, TABLE, export
