@@ -41,7 +41,7 @@ def _ingest(run: Run, graph: Graph, draft: Draft) -> None:
         steps("ingest") as progress,
         session(
             run.java,
-            run.jars.graphframes,
+            run.jars.spark,
             master=settings.spark.master,
             memory=f"{settings.split.spark}m",
             conf=settings.spark.conf,

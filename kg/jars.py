@@ -34,8 +34,8 @@ class Jars:
 
     neo4j_lib: Path
     """The folder that is Neo4j's class path."""
-    graphframes: tuple[Path, ...]
-    """GraphFrames and scala-logging: what goes into `spark.jars`."""
+    spark: tuple[Path, ...]
+    """GraphFrames with what it needs, and PostgreSQL's JDBC driver: what goes into `spark.jars`."""
 
 
 def infra_path() -> Path:
@@ -56,7 +56,7 @@ def find_jars(cache: Path) -> Jars:
     """The jars installed under `cache`; `MachineError` when this version's are not there."""
     folder = _folder(cache)
     jars = Jars(folder / "neo4j", tuple(sorted((folder / "spark").glob("*.jar"))))
-    if not any(jars.neo4j_lib.glob("neo4j-server-*.jar")) or not jars.graphframes:
+    if not any(jars.neo4j_lib.glob("neo4j-server-*.jar")) or not jars.spark:
         raise MachineError(f"the jars of Neo4j and GraphFrames are not in {folder}: run `crossgraph setup`")
     return jars
 

@@ -17,7 +17,7 @@ from kg.tables import Output, Workspace
 @pytest.fixture(scope="session")
 def spark(java: Java, jars: Jars, java_options: str) -> Iterator[SparkSession]:
     """A real session with GraphFrames."""
-    with session(java, jars.graphframes, memory="1g", java_options=java_options) as started:
+    with session(java, jars.spark, memory="1g", java_options=java_options) as started:
         yield started
 
 

@@ -58,7 +58,11 @@ def system_trust(java: Java) -> str:
 
 
 def test_what_is_installed_is_neo4j_and_graphframes(jars: Jars) -> None:
-    assert [path.name for path in jars.graphframes] == [GRAPHFRAMES_JAR, "scala-logging_2.12-3.9.5.jar"]
+    assert [path.name for path in jars.spark] == [
+        GRAPHFRAMES_JAR,
+        "postgresql-42.7.14.jar",
+        "scala-logging_2.12-3.9.5.jar",
+    ]
     assert len(list(jars.neo4j_lib.glob("*.jar"))) > 200
     assert not list(jars.neo4j_lib.glob("scala-logging*")), "Spark's parts stay out of Neo4j's class path"
 
@@ -120,7 +124,7 @@ def test_a_killed_install_leaves_nothing_and_the_next_one_is_whole(
     steps: list[str] = []
     again = install_jars(cache, java, "", steps.append)
     assert steps == ["fetching Neo4j's jars by Maven", "fetching the GraphFrames jar"]
-    assert [path.read_bytes() for path in again.graphframes] == [path.read_bytes() for path in jars.graphframes]
+    assert [path.read_bytes() for path in again.graphframes] == [path.read_bytes() for path in jars.spark]
     assert not list(cache.glob("jars/partial-*")), "what the killed one left is cleared away"
 
 

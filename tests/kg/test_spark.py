@@ -43,7 +43,7 @@ print(json.dumps(found))
 
 @pytest.mark.slow
 def test_spark_starts_again_after_failing_and_after_stopping(jars: Jars, java_options: str) -> None:
-    arguments = [json.dumps([str(jar) for jar in jars.graphframes]), java_options]
+    arguments = [json.dumps([str(jar) for jar in jars.spark]), java_options]
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, *arguments],
         cwd=Path(__file__).parents[2],
