@@ -124,7 +124,7 @@ def test_a_killed_install_leaves_nothing_and_the_next_one_is_whole(
     steps: list[str] = []
     again = install_jars(cache, java, "", steps.append)
     assert steps == ["fetching Neo4j's jars by Maven", "fetching the GraphFrames jar"]
-    assert [path.read_bytes() for path in again.graphframes] == [path.read_bytes() for path in jars.spark]
+    assert [path.read_bytes() for path in again.spark] == [path.read_bytes() for path in jars.spark]
     assert not list(cache.glob("jars/partial-*")), "what the killed one left is cleared away"
 
 
