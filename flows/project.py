@@ -12,7 +12,8 @@ from pydantic import BaseModel, Field, StringConstraints, ValidationError
 from embed.config import EmbedConfig
 from flows.document import Document, Place, dotted, parse_value, read_document
 from kg.errors import ConfigError
-from kg.project import Graph, Name, Source
+from kg.project import Graph, Source
+from kg.section import Name
 from recommend.config import RecommendConfig
 
 SHIPPED = Path(__file__).parent / "projects"

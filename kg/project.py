@@ -7,12 +7,11 @@ A value that names a variable which is null becomes null itself, and so switches
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, Field
 
+from kg.resolution import Resolution
 from kg.schema import ENDS, FEATURE, IMAGE, INDICES, INTERACTION_COLUMNS, KEY, ROW_ID, TEXT, EdgeType
-
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
-Expression = Annotated[str, StringConstraints(min_length=1)]
+from kg.section import Expression, Name, Section
 
 # Columns of the tables between stages, and properties that we write: `h_a` … `z_b` are the vectors' two slots.
 NODE_COLUMNS = {field.name for field in (KEY, TEXT, IMAGE)}
@@ -29,12 +28,6 @@ def _one_end(ends: dict[str, str]) -> dict[str, str]:
 
 
 End = Annotated[dict[Name, Expression], AfterValidator(_one_end)]
-
-
-class Section(BaseModel):
-    """A part of the project file: unknown keys are errors, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
 class Source(Section):
@@ -138,15 +131,6 @@ class Relationship(Section):
     k_core: KCore | None = None
     target: bool = True
     """Whether this interaction is what its domain is recommended by; one a domain."""
-
-
-class Resolution(Section):
-    """When two nodes of a label are the same: they agree on any of the keys (null never matches)."""
-
-    match: list[Expression] = Field(min_length=1)
-    """Normalised keys over the label's properties, each strong enough by itself."""
-    prefer: Expression | None = None
-    """The node with the highest value is kept; then the one with most values, then the smallest key."""
 
 
 class Features(Section):

@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from kg.expressions import Expressions
-from kg.project import Resolution
+from kg.resolution import Resolution
 from kg.spark import graph_frame, kept
 
 # On 20,000 vertices GraphX took 4.6 s and GraphFrames' own algorithm 41 s, but GraphX holds the graph in memory.

@@ -3,7 +3,7 @@
 import networkx as nx
 from pyspark.sql import DataFrame, SparkSession
 
-from kg.project import Resolution
+from kg.resolution import Resolution
 from kg.resolve import components, fold, resolve
 
 BY_BOTH = ["lower(trim(email))", "phone"]
