@@ -1,17 +1,13 @@
 """From sources to the graph in Neo4j and out again as a snapshot: stages `tables`, `cuts`, `loaded` and `graph`."""
 
-import glob
 import logging
-from pathlib import Path
-
-from pyarrow import fs
 
 from flows.progress import by_table, steps
 from flows.tasks import Run
-from kg.errors import SourceError
-from kg.project import Graph, Source
+from kg.project import Graph
+from kg.source_fingerprint import source_fingerprints
 from kg.store import Store
-from kg.tables import Draft, Output, file_fingerprint, fingerprint
+from kg.tables import Draft, Output
 
 LOG = logging.getLogger("crossgraph")
 LOADED = ("nodes/", "relationships/", "features/")
@@ -21,7 +17,7 @@ EXPORT = ["kg.export"]
 def make_tables(run: Run) -> Output:
     """Clean, map, resolve and account for every row; Spark runs only where something changed."""
     graph = run.graph
-    inputs = [graph.model_dump(mode="json", exclude={"split"}), source_fingerprints(graph)]
+    inputs = [graph.model_dump(mode="json", exclude={"split"}), source_fingerprints(graph.sources)]
     output = run.stage("tables", inputs, ["kg.clean"], lambda draft: _ingest(run, graph, draft))
     for name, account in output.manifest.figures["sources"].items():
         counts = ", ".join(f"{account[k]} {k}" for k in ("accepted", "duplicate", "filtered", "quarantined", "coerced"))
@@ -49,43 +45,6 @@ def _ingest(run: Run, graph: Graph, draft: Draft) -> None:
         ) as spark,
     ):
         clean(graph, spark, draft, progress)
-
-
-def source_fingerprints(graph: Graph) -> dict[str, str | None]:
-    """A digest of each source's contents; `SourceError` names every source that is not there."""
-    found: dict[str, str | None] = {}
-    missing = []
-    for name, source in graph.sources.items():
-        try:
-            found[name] = _source_fingerprint(source)
-        except FileNotFoundError:
-            missing.append(f"source {name}: nothing to read at {source.path}; check its `path` or set it to null")
-    if missing:
-        raise SourceError("\n".join(missing))
-    return found
-
-
-def _source_fingerprint(source: Source) -> str | None:
-    if source.path is None:
-        return None
-    if "://" in source.path:
-        return _remote_fingerprint(source.path)
-    matches = sorted(Path(p) for p in glob.glob(source.path, recursive=True))
-    if Path(source.path).exists():
-        matches = [Path(source.path)]
-    if not matches:
-        raise FileNotFoundError(source.path)
-    return fingerprint([file_fingerprint(path) for path in matches])
-
-
-def _remote_fingerprint(uri: str) -> str:
-    """Of what cannot be read twice cheaply: names, sizes and times."""
-    filesystem, path = fs.FileSystem.from_uri(uri)
-    info = filesystem.get_file_info(path)
-    if info.type == fs.FileType.NotFound:
-        raise FileNotFoundError(uri)
-    infos = [info] if info.is_file else filesystem.get_file_info(fs.FileSelector(path, recursive=True))
-    return fingerprint(sorted((i.path, i.size, str(i.mtime)) for i in infos if i.is_file))
 
 
 def make_cuts(run: Run, tables: Output) -> Output:

@@ -12,8 +12,9 @@ from pydantic import BaseModel, Field, StringConstraints, ValidationError
 from embed.config import EmbedConfig
 from flows.document import Document, Place, dotted, parse_value, read_document
 from kg.errors import ConfigError
-from kg.project import Graph, Source
+from kg.project import Graph
 from kg.section import Name
+from kg.source_config import Source
 from recommend.config import RecommendConfig
 
 SHIPPED = Path(__file__).parent / "projects"

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field
 from kg.resolution import Resolution
 from kg.schema import ENDS, FEATURE, IMAGE, INDICES, INTERACTION_COLUMNS, KEY, ROW_ID, TEXT, EdgeType
 from kg.section import Expression, Name, Section
+from kg.source_config import Source
 
 # Columns of the tables between stages, and properties that we write: `h_a` … `z_b` are the vectors' two slots.
 NODE_COLUMNS = {field.name for field in (KEY, TEXT, IMAGE)}
@@ -28,22 +29,6 @@ def _one_end(ends: dict[str, str]) -> dict[str, str]:
 
 
 End = Annotated[dict[Name, Expression], AfterValidator(_one_end)]
-
-
-class Source(Section):
-    """Where rows come from."""
-
-    format: Literal["csv", "jsonl", "parquet", "images"]
-    """`images` reads a folder: columns `path`, `stem` (file name without its ending); broken files are quarantined."""
-    path: str | None
-    """A file, a glob or a folder, relative to the project file; null leaves out what needs the source."""
-    options: dict[str, str | bool | int] = {}
-    """Options of Spark's reader (`sep`, `header`, `quote`, `encoding`, …); CSV has a header unless told otherwise."""
-    rename: dict[str, Name] = {}
-    duplicates: Literal["drop", "keep"] = "drop"
-    """Whether a row equal in all columns to an earlier one is the same row delivered twice."""
-    max_quarantined: float = Field(0.2, ge=0, le=1)
-    """The share of rows above which quarantine fails the stage."""
 
 
 class Join(Section):

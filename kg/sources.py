@@ -25,7 +25,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from kg.errors import SourceError
-from kg.project import Source
+from kg.source_config import Source
 from kg.spark import translated
 
 PROVENANCE = ("_source", "_file", "_row", "_position")

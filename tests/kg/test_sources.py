@@ -11,7 +11,7 @@ from PIL import Image
 from pyspark.sql import SparkSession
 
 from kg.errors import SourceError
-from kg.project import Source
+from kg.source_config import Source
 from kg.sources import Rows, is_picture, read
 
 
