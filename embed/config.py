@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from kg.project import Section
+from kg.section import Section
 
 
 class GraphModel(Section):

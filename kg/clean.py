@@ -17,10 +17,11 @@ from pyspark.sql import functions as F
 from kg import accounts
 from kg.errors import ConfigError
 from kg.features import features
+from kg.k_core import k_core
 from kg.mapping import Mapped
 from kg.nodes import map_nodes, merge
 from kg.project import Graph, Relationship
-from kg.relationships import edge_type, events, find_ends, k_core, map_relationship, relationship_table
+from kg.relationships import edge_type, events, find_ends, map_relationship, relationship_table
 from kg.resolve import fold, resolve
 from kg.schema import ALIAS, EVENT, FEATURE, QUARANTINE, EdgeType, node_schema, relationship_schema
 from kg.sources import Rows, read

@@ -11,8 +11,8 @@ from kg import cypher
 from kg.errors import ContractError, StoreError
 from kg.ids import IdMap
 from kg.load_check import columns_of
-from kg.project import Section
 from kg.schema import INDICES, INTERACTION_COLUMNS, ROW_ID, EdgeType, edge_schema, node_schema
+from kg.section import Section
 from kg.store import Progress, Store, silent
 from kg.tables import Draft, Output
 from kg.values import from_wire

@@ -11,7 +11,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from kg.errors import ContractError
-from kg.project import Features
+from kg.feature_config import Features
 from kg.spark import graph_frame, kept, packed
 
 RESET = 0.15

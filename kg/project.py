@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from kg.feature_config import Features, KCore
 from kg.resolution import Resolution
 from kg.schema import ENDS, FEATURE, IMAGE, INDICES, INTERACTION_COLUMNS, KEY, ROW_ID, TEXT, EdgeType
 from kg.section import Expression, Name, Section
@@ -85,13 +86,6 @@ class Link(Section):
     entity: Expression = "entity_id"
 
 
-class KCore(Section):
-    """Interactions are kept while their user and item have at least so many of them, repeatedly."""
-
-    user: int = Field(0, ge=0)
-    item: int = Field(0, ge=0)
-
-
 class Relationship(Section):
     """A relationship type and how its relationships are made from rows."""
 
@@ -116,13 +110,6 @@ class Relationship(Section):
     k_core: KCore | None = None
     target: bool = True
     """Whether this interaction is what its domain is recommended by; one a domain."""
-
-
-class Features(Section):
-    """Graph features that become node properties (of all rows: never inputs of an evaluated model)."""
-
-    degree: bool = True
-    pagerank: bool = True
 
 
 class Split(Section):

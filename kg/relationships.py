@@ -22,7 +22,7 @@ from kg.mapping import (
     source_rows,
     verdict,
 )
-from kg.project import Graph, KCore, Relationship
+from kg.project import Graph, Relationship
 from kg.schema import EVENT, EdgeType, relationship_schema
 from kg.sources import Rows
 from kg.spark import conform
@@ -133,27 +133,6 @@ def events(mapped: Mapped, edge: EdgeType) -> DataFrame:
     numbered = kept.withColumn("_nth", nth)
     row_id = digest(edge, "from_key", "to_key", micros(), "weight", "positive", "_nth")
     return conform(numbered.withColumn("row_id", row_id), EVENT)
-
-
-def k_core(mapped: Mapped, core: KCore) -> Mapped:
-    """Filter the rows of pairs outside the k-core.
-
-    It is the largest set of pairs in which every user has at least `core.user` items, every item `core.item` users.
-    """
-    pairs = mapped.accepted.select("from_key", "to_key").distinct().localCheckpoint()
-    size = pairs.count()
-    while size:
-        for side, least in (("from_key", core.user), ("to_key", core.item)):
-            enough = pairs.groupBy(side).count().where(F.col("count") >= least).select(side)
-            pairs = pairs.join(enough, on=side, how="left_semi")
-        pairs = pairs.localCheckpoint()
-        before, size = size, pairs.count()
-        if before == size:
-            break
-    inside = pairs.withColumn("_inside", F.lit(True))
-    frame = mapped.frame.join(inside, on=["from_key", "to_key"], how="left")
-    frame = refuse(frame, F.col("_inside").isNull(), FILTERED, "k_core").drop("_inside")
-    return replace(mapped, frame=frame)
 
 
 def relationship_table(mapped: Mapped, edge: EdgeType, part: Relationship) -> DataFrame:

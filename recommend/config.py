@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from kg.project import Section
+from kg.section import Section
 
 
 class Sources(Section):

@@ -4,8 +4,8 @@ import networkx as nx
 import pytest
 from pyspark.sql import SparkSession
 
+from kg.feature_config import Features
 from kg.features import features
-from kg.project import Features
 
 NODES = {"A": ["1", "2", "3", "4"], "B": ["1", "2"]}
 # A-A has a pair twice (two types) and a loop of two; A4 is alone.
