@@ -20,6 +20,8 @@ app = typer.Typer(
 )
 neo4j_app = typer.Typer(help="The project's local Neo4j server.", no_args_is_help=True)
 app.add_typer(neo4j_app, name="neo4j")
+resolve_app = typer.Typer(help="What entity resolution merged, and why.", no_args_is_help=True)
+app.add_typer(resolve_app, name="resolve")
 
 ProjectArgument = Annotated[str, typer.Argument(help="A project file, or the name of a shipped one.")]
 Sets = Annotated[
@@ -216,6 +218,20 @@ def doctor(debug: Debug = False) -> None:
     from flows.doctor import examine
 
     raise typer.Exit(examine())
+
+
+@resolve_app.command("explain")
+def resolve_explain(
+    project: ProjectArgument,
+    entity: Annotated[str, typer.Argument(help="LABEL:KEY, or a key: of a node or of a record that became one.")],
+    sets: Sets = None,
+    workspace: WorkspaceOption = None,
+    debug: Debug = False,
+) -> None:
+    """Say which records became a node, by which pairs, values and rule; reads the workspace alone."""
+    from flows.resolve import explain_entity, show_explanation
+
+    show_explanation(explain_entity(project, entity, sets, workspace))
 
 
 @neo4j_app.command()

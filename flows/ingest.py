@@ -1,6 +1,7 @@
 """From sources to the graph in Neo4j and out again as a snapshot: stages `tables`, `cuts`, `loaded` and `graph`."""
 
 import logging
+from typing import TYPE_CHECKING
 
 from flows.progress import by_table, steps
 from flows.tasks import Run
@@ -8,6 +9,9 @@ from kg.project import Graph
 from kg.source_fingerprint import source_fingerprints
 from kg.store import Store
 from kg.tables import Draft, Output
+
+if TYPE_CHECKING:
+    from kg.resolve_records import Encode
 
 LOG = logging.getLogger("crossgraph")
 LOADED = ("nodes/", "relationships/", "features/")
@@ -18,7 +22,11 @@ def make_tables(run: Run) -> Output:
     """Clean, map, resolve and account for every row; Spark runs only where something changed."""
     graph = run.graph
     inputs = [graph.model_dump(mode="json", exclude={"split"}), source_fingerprints(graph.sources)]
-    output = run.stage("tables", inputs, ["kg.clean"], lambda draft: _ingest(run, graph, draft))
+    code = ["kg.clean"]
+    if graph.cosine and run.embed_config.text:
+        inputs.append(run.embed_config.text.model_dump())
+        code.append("flows.encoding")
+    output = run.stage("tables", inputs, code, lambda draft: _ingest(run, graph, draft))
     for name, account in output.manifest.figures["sources"].items():
         counts = ", ".join(f"{account[k]} {k}" for k in ("accepted", "duplicate", "filtered", "quarantined", "coerced"))
         LOG.info("source %s: %s rows = %s", name, account["rows"], counts)
@@ -44,7 +52,16 @@ def _ingest(run: Run, graph: Graph, draft: Draft) -> None:
             java_options=settings.java_options,
         ) as spark,
     ):
-        clean(graph, spark, draft, progress)
+        clean(graph, spark, draft, progress, encode=_encode(run, graph))
+
+
+def _encode(run: Run, graph: Graph) -> "Encode | None":
+    """The text encoder, where resolution compares by cosine and the project has one."""
+    if not (graph.cosine and run.embed_config.text):
+        return None
+    from flows.encoding import text_encoder
+
+    return text_encoder(run.embed_config.text, run.embed_config.device)
 
 
 def make_cuts(run: Run, tables: Output) -> Output:

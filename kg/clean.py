@@ -23,7 +23,10 @@ from kg.nodes import map_nodes, merge
 from kg.project import Graph, Relationship
 from kg.relationships import edge_type, events, find_ends, map_relationship, relationship_table
 from kg.resolve import fold, resolve
-from kg.schema import ALIAS, EVENT, FEATURE, QUARANTINE, EdgeType, node_schema, relationship_schema
+from kg.resolve_across import resolve_across, same_as
+from kg.resolve_pairs import match_schema
+from kg.resolve_records import Encode
+from kg.schema import ALIAS, EVENT, FEATURE, QUARANTINE, RECORD, SAME, EdgeType, node_schema, relationship_schema
 from kg.sources import Rows, read
 from kg.spark import conform, kept, location, translated, write, write_split
 from kg.tables import Draft
@@ -40,6 +43,7 @@ class _Work:
 
     graph: Graph
     draft: Draft
+    encode: Encode | None = None
     rows: dict[str, Rows] = field(default_factory=dict)
     mapped: list[Mapped] = field(default_factory=list)
     lookups: dict[str, DataFrame] = field(default_factory=dict)
@@ -49,6 +53,8 @@ class _Work:
     """The nodes' keys by label."""
     edges: dict[EdgeType, str] = field(default_factory=dict)
     """The relationship part that each edge type comes from."""
+    resolved: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What resolution did, by label or edge type."""
 
     def write(self, table: str, frame: DataFrame, schema: pa.Schema) -> None:
         """Write a table, checked against its schema."""
@@ -61,14 +67,22 @@ class _Work:
             self.draft.adopt(table, schema)
 
 
-def ingest(graph: Graph, spark: SparkSession, draft: Draft, progress: Progress = lambda step: None) -> None:
+def ingest(
+    graph: Graph,
+    spark: SparkSession,
+    draft: Draft,
+    progress: Progress = lambda step: None,
+    encode: Encode | None = None,
+) -> None:
     """Write all tables of a graph, its meta and figures into a draft; `progress` is told each step.
+
+    `encode` makes the vectors of texts that resolution compares by cosine.
 
     Raises `SourceError` (a source is missing or lacks a column), `ConfigError` (an expression is wrong),
     `QuarantineError` (too many bad rows) or `MachineError` (disk or memory); the draft is then worth nothing.
     """
     with translated("ingest"):
-        work = _Work(graph, draft)
+        work = _Work(graph, draft, encode)
         progress("reading sources")
         _read(work, spark)
         progress("counting rows")
@@ -77,12 +91,15 @@ def ingest(graph: Graph, spark: SparkSession, draft: Draft, progress: Progress =
         _nodes(work)
         progress("mapping relationships")
         _relationships(work)
+        if graph.across:
+            progress("resolving across labels")
+            _across(work, spark)
         progress("accounting for every row")
         tables = _account(work, sources)
         progress("computing features")
         _features(work, spark)
         draft.meta |= _meta(work)
-        draft.figures |= accounts.figures(sources, tables) | {"left_out": work.left_out}
+        draft.figures |= accounts.figures(sources, tables) | {"left_out": work.left_out, "resolution": work.resolved}
 
 
 def _threads(function: Callable[[str], None], names: Iterable[str], meanwhile: Iterable[str] = ()) -> None:
@@ -125,15 +142,50 @@ def _label(work: _Work, label: str) -> None:
     mapped.frame = kept(mapped.frame)
     nodes = kept(merge(mapped))
     lookup = keys = nodes.select("key", F.col("key").alias("raw"))
-    resolution = work.graph.resolution.get(label)
-    if resolution and (aliases := resolve(label, nodes, resolution)) is not None:
-        work.write(f"aliases/{label}", aliases, ALIAS)
+    if (aliases := _aliases(work, label, nodes)) is not None:
         nodes = kept(fold(nodes, aliases, [*(f.name for f in mapped.properties), "text", "image"]))
         keys = nodes.select("key", F.col("key").alias("raw"))
         lookup = keys.unionAll(aliases.select("key", F.col("alias").alias("raw")))
     work.write(mapped.table, nodes, node_schema(mapped.properties))
     work.keys[label], work.lookups[label] = keys, lookup
     work.mapped.append(mapped)
+
+
+def _aliases(work: _Work, label: str, nodes: DataFrame) -> DataFrame | None:
+    """Resolve a label's nodes, if the project asks for it, and write what explains it."""
+    resolution = work.graph.resolution.get(label)
+    if resolution is None:
+        return None
+    found = resolve(label, nodes, resolution, work.encode)
+    work.resolved[label] = found.figures
+    if found.groups is None:
+        return None
+    aliases = kept(found.groups.aliases)
+    work.write(f"aliases/{label}", aliases, ALIAS)
+    work.write(f"matches/{label}", found.groups.matches, match_schema(resolution))
+    work.write(f"records/{label}", found.groups.records, RECORD)
+    return aliases
+
+
+def _across(work: _Work, spark: SparkSession) -> None:
+    """Relationships between nodes of two labels that are the same."""
+    for number, across in enumerate(work.graph.across):
+        first, second = across.between
+        if absent := [label for label in across.between if label not in work.lookups]:
+            work.left_out[f"across[{number}]"] = f"without {', '.join(absent)}"
+            continue
+        edge = EdgeType(first, across.type, second)
+        if edge in work.edges:
+            raise ConfigError(f"across[{number}]: relationships.{work.edges[edge]} already gives {edge.name}")
+        nodes = {label: spark.read.parquet(location(work.draft, f"nodes/{label}")) for label in across.between}
+        found = resolve_across(f"across[{number}]", nodes, across, work.encode)
+        work.resolved[edge.name] = found.figures
+        work.write(
+            f"relationships/{edge.name}", same_as(found.matches, edge), relationship_schema(SAME, interaction=False)
+        )
+        work.write(f"matches/{edge.name}", found.matches, match_schema(across))
+        work.write(f"records/{edge.name}", found.records, RECORD)
+        work.edges[edge] = f"across[{number}]"
 
 
 def _relationships(work: _Work) -> None:
@@ -191,7 +243,7 @@ def _account(work: _Work, sources: dict[str, accounts.SourceAccount]) -> dict[st
     written = work.draft.tables
     tables = {part.table: written.get(part.table, 0) for part in work.mapped if not part.table.startswith("links/")}
     for edge, name in work.edges.items():
-        if work.graph.relationships[name].triples:
+        if name in work.graph.relationships and work.graph.relationships[name].triples:
             tables[f"relationships/{name}"] += written[f"relationships/{edge.name}"]
     aliases = {f"nodes/{label}": written.get(f"aliases/{label}", 0) for label in work.lookups}
     found = accounts.close_accounts(sources, work.rows, work.mapped, tables, aliases)

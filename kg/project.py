@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from kg.feature_config import Features, KCore
-from kg.resolution import Resolution
+from kg.resolution import Across, Resolution
 from kg.schema import ENDS, FEATURE, IMAGE, INDICES, INTERACTION_COLUMNS, KEY, ROW_ID, TEXT, EdgeType
 from kg.section import Expression, Name, Section
 from kg.source_config import Source
@@ -128,6 +128,7 @@ class Graph(Section):
     nodes: dict[Name, Node] = Field(min_length=1)
     relationships: dict[Name, Relationship] = {}
     resolution: dict[Name, Resolution] = {}
+    across: list[Across] = []
     features: Features = Features()
     split: Split = Split()
 
@@ -139,6 +140,11 @@ class Graph(Section):
             for name, r in self.relationships.items()
             if r.interaction and r.from_ and r.to
         }
+
+    @property
+    def cosine(self) -> bool:
+        """Whether resolution compares text embeddings."""
+        return any(matching.cosine for matching in [*self.resolution.values(), *self.across])
 
     @property
     def targets(self) -> dict[str, EdgeType]:
@@ -168,9 +174,12 @@ class Graph(Section):
         yield from self._node_problems()
         for name, relationship in self.relationships.items():
             yield from self._relationship_problems(("relationships", name), relationship)
-        for label in self.resolution:
+        for label, resolution in self.resolution.items():
             if label not in self.nodes:
                 yield ("resolution", label), f"expected one of the labels {sorted(self.nodes)}"
+            yield from resolution.problems(("resolution", label))
+        for number, across in enumerate(self.across):
+            yield from across.problems(("across", number), sorted(self.nodes))
         if len({edge.source for edge in self.interactions}) > 1:
             yield ("relationships",), "expected all interactions to start from one label"
         domains = [

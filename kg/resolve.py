@@ -1,65 +1,88 @@
-"""Entity resolution: nodes of one label that agree on a normalised key are one node.
+"""Entity resolution: nodes of one label that are the same become one.
 
-The keys are SQL expressions over the label's own table. Nodes that share a value of a key are joined, and the
-connected components of that graph are the nodes' groups: one of each is kept, the others become aliases of it.
+Nodes match that agree on a strong key, or that share a block and are alike in what is compared. The connected
+components of the matches are the groups: one node of each is kept, the others become aliases of it.
 """
 
-from functools import reduce
+from dataclasses import dataclass
+from typing import Any
 
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from kg.expressions import Expressions
 from kg.resolution import Resolution
-from kg.spark import graph_frame, kept
+from kg.resolve_blocks import candidates
+from kg.resolve_groups import members
+from kg.resolve_pairs import Scorer, matches, similarity_column
+from kg.resolve_records import Encode, Records, read_records, shown
+from kg.schema import RECORD
+from kg.spark import kept
 
-# On 20,000 vertices GraphX took 4.6 s and GraphFrames' own algorithm 41 s, but GraphX holds the graph in memory.
-GRAPHX_LIMIT = 1_000_000
+
+@dataclass(frozen=True)
+class Groups:
+    """The nodes of a label that are the same."""
+
+    aliases: DataFrame
+    """``alias``, ``key``: which node becomes which."""
+    matches: DataFrame
+    """The pairs behind it, under `match_schema`."""
+    records: DataFrame
+    """Every node of a group under `RECORD`: what was read of it."""
 
 
-def resolve(label: str, nodes: DataFrame, resolution: Resolution) -> DataFrame | None:
-    """Which node becomes which: ``alias``, ``key``; None when no two are the same.
+@dataclass(frozen=True)
+class Resolved:
+    """What resolution did in a label; no groups where no two nodes are the same."""
+
+    figures: dict[str, Any]
+    groups: Groups | None = None
+
+
+def resolve(label: str, nodes: DataFrame, resolution: Resolution, encode: Encode | None = None) -> Resolved:
+    """Find which nodes of a label are the same.
 
     `nodes` has ``key``, the label's columns and ``_values``, how many of them are not null. The node with the
-    highest `prefer` is kept, then the one with most values, then the smallest key.
+    highest `prefer` is kept, then the one with most values, then the smallest key. `encode` makes the vectors that
+    a comparison by cosine needs.
     """
-    pairs = kept(_pairs(label, nodes, resolution))
-    size = pairs.count()
+    records = read_records(label, nodes, resolution)
+    scorer = Scorer(records, resolution, f"resolution.{label}", encode)
+    figures: dict[str, Any] = {"records": records.count}
+    blocks = candidates(records, resolution) if resolution.block else None
+    figures |= blocks.figures if blocks else {}
+    matched = kept(matches(scorer, blocks.pairs if blocks else None))
+    figures["matched"] = size = matched.count()
     if not size:
-        return None
-    groups = components(pairs, "graphx" if size <= GRAPHX_LIMIT else "graphframes")
-    read = Expressions(nodes.withColumn("_row", F.lit(0)), f"resolution.{label}")
-    prefer = read.value(resolution.prefer, "prefer").column if resolution.prefer else F.lit(0)
-    ranked = read.frame.select("key", "_values", prefer.alias("_prefer")).join(groups, on="key", how="inner")
-    best = [F.col("_prefer").desc_nulls_last(), F.col("_values").desc(), F.col("key").asc()]
-    chosen = F.first("key").over(Window.partitionBy("component").orderBy(*best))
-    found = ranked.select(F.col("key").alias("alias"), chosen.alias("key"))
-    return found.where("alias != key").localCheckpoint()
+        return Resolved(figures)
+    chosen, split = members(scorer, matched.select("left", "right"), size, resolution)
+    named = kept(_named(records, chosen))
+    aliases = named.where("key != kept").select(F.col("key").alias("alias"), F.col("kept").alias("key"))
+    explained = _explained(matched, named, list(resolution.compare))
+    return Resolved(figures | {"split": split}, Groups(aliases, explained, named.select(*RECORD.names)))
 
 
-def _pairs(label: str, nodes: DataFrame, resolution: Resolution) -> DataFrame:
-    """``src``, ``dst``: each node beside the smallest key among those that share a value with it."""
-    read = Expressions(nodes.withColumn("_row", F.lit(0)), f"resolution.{label}")
-    values = [read.value(text, f"match[{i}]", "string").column for i, text in enumerate(resolution.match)]
-    anchor = F.min("key").over(Window.partitionBy("_value"))
-    found = []
-    for value in values:
-        valued = read.frame.select("key", value.alias("_value")).where(F.trim("_value") != "")
-        found.append(valued.select(F.col("key").alias("src"), anchor.alias("dst")).where("src != dst"))
-    return reduce(DataFrame.unionAll, found).distinct()
+def _named(records: Records, chosen: DataFrame) -> DataFrame:
+    """The members of groups under `RECORD`, with their ids."""
+    kept_keys = records.frame.select(F.col("_id").alias("_kept"), F.col("key").alias("kept"))
+    of = records.frame.select(
+        "_id",
+        "key",
+        F.col("_prefer").cast("string").alias("prefer"),
+        F.col("_values").cast("long").alias("filled"),
+        shown(),
+    )
+    return chosen.join(of, on="_id", how="inner").join(kept_keys, on="_kept", how="inner")
 
 
-def components(pairs: DataFrame, algorithm: str) -> DataFrame:
-    """``key``, ``component``: the connected components of pairs of keys (``src``, ``dst``)."""
-    keys = pairs.select(F.col("src").alias("key")).union(pairs.select(F.col("dst").alias("key"))).distinct()
-    numbered = keys.withColumn("id", F.monotonically_increasing_id()).localCheckpoint()
-    edges = pairs
-    for side in ("src", "dst"):
-        ids = numbered.select(F.col("key").alias(side), F.col("id").alias(f"{side}_id"))
-        edges = edges.join(ids, on=side, how="inner")
-    edges = edges.select(F.col("src_id").alias("src"), F.col("dst_id").alias("dst")).localCheckpoint()
-    found = graph_frame(numbered.select("id"), edges).connectedComponents(algorithm=algorithm)
-    return numbered.join(found, on="id", how="inner").select("key", "component")
+def _explained(matched: DataFrame, named: DataFrame, names: list[str]) -> DataFrame:
+    """The matches by keys, the smaller one left; `merged` says whether both ended in one group."""
+    for side in ("left", "right"):
+        of = named.select(F.col("_id").alias(side), F.col("key").alias(f"{side}_key"), F.col("kept").alias(f"_{side}"))
+        matched = matched.join(of, on=side, how="left")
+    ends = [F.least("left_key", "right_key").alias("left"), F.greatest("left_key", "right_key").alias("right")]
+    merged = (F.col("_left") == F.col("_right")).alias("merged")
+    return matched.select(*ends, "rule", "score", merged, *map(similarity_column, names))
 
 
 def fold(nodes: DataFrame, aliases: DataFrame, columns: list[str]) -> DataFrame:

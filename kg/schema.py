@@ -71,6 +71,21 @@ QUARANTINE = pa.schema(
 # Which record became which: keys that were merged into another one of the same label.
 ALIAS = pa.schema([pa.field("alias", pa.string(), nullable=False), pa.field("key", pa.string(), nullable=False)])
 
+# What resolution read of every node in a group: `kept` is the key that stands for the group, `prefer` and `filled`
+# (columns that are not null) are what chose it, `values` a JSON object of what was compared.
+RECORD = pa.schema(
+    [
+        KEY,
+        pa.field("kept", pa.string(), nullable=False),
+        pa.field("prefer", pa.string()),
+        pa.field("filled", pa.int64()),
+        pa.field("values", pa.string()),
+    ]
+)
+
+# Nodes of two labels that are the same.
+SAME = [pa.field("score", pa.float64())]
+
 # Graph features of all rows: node properties in Neo4j, never in a snapshot. Null where the project asks for none.
 FEATURE = pa.schema([KEY, pa.field("degree", pa.int64()), pa.field("pagerank", pa.float64())])
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
@@ -22,22 +23,20 @@ def spark(java: Java, jars: Jars, java_options: str) -> Iterator[SparkSession]:
 
 
 @pytest.fixture(scope="session")
-def ingested(
-    spark: SparkSession, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[dict[str, str], dict[str, object]], Output]:
+def ingested(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Output]:
     """Write files (name to text), ingest the graph that is described over them, and give its output."""
 
-    def run(files: dict[str, str], graph: dict[str, object]) -> Output:
+    def run(files: dict[str, str], graph: dict[str, object], **more: Any) -> Output:
         folder = tmp_path_factory.mktemp("ingest")
         for name, text in files.items():
             (folder / name).write_text(text)
-        return run_in(folder, graph, spark)
+        return run_in(folder, graph, spark, **more)
 
     return run
 
 
-def run_in(folder: Path, graph: dict[str, object], spark: SparkSession) -> Output:
-    """Ingest a graph whose sources lie in a folder."""
+def run_in(folder: Path, graph: dict[str, object], spark: SparkSession, **more: Any) -> Output:
+    """Ingest a graph whose sources lie in a folder; `more` goes to `kg.clean.ingest`."""
     described = Graph.model_validate(graph)
     sources = {
         name: source.model_copy(update={"path": str(folder / source.path) if source.path else None})
@@ -45,7 +44,7 @@ def run_in(folder: Path, graph: dict[str, object], spark: SparkSession) -> Outpu
     }
     stage = Workspace(folder / "run").stage("tables")
     with stage.create("test") as draft:
-        ingest(described.model_copy(update={"sources": sources}), spark, draft)
+        ingest(described.model_copy(update={"sources": sources}), spark, draft, **more)
     output = stage.current()
     assert output is not None
     return output
