@@ -28,6 +28,9 @@ Sets = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=C", help="Override a value of the project file (repeatable).")
 ]
 WorkspaceOption = Annotated[str | None, typer.Option("--workspace", help="Where outputs lie: a folder or URI.")]
+AcceptSchema = Annotated[
+    bool, typer.Option("--accept-schema", help="Empty labels in Neo4j whose key or name changed, and load them anew.")
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show stack traces and debug messages.")]
 
 
@@ -150,17 +153,27 @@ def demo(
 
 
 @app.command()
-def run(project: ProjectArgument, sets: Sets = None, workspace: WorkspaceOption = None, debug: Debug = False) -> None:
+def run(
+    project: ProjectArgument,
+    sets: Sets = None,
+    workspace: WorkspaceOption = None,
+    accept_schema: AcceptSchema = False,
+    debug: Debug = False,
+) -> None:
     """The whole way: ingest, embed, evaluate, publish, recommend; what is unchanged is skipped."""
-    _show(_run("run", project, sets, workspace, debug))
+    _show(_run("run", project, sets, workspace, debug, accept_schema=accept_schema))
 
 
 @app.command()
 def ingest(
-    project: ProjectArgument, sets: Sets = None, workspace: WorkspaceOption = None, debug: Debug = False
+    project: ProjectArgument,
+    sets: Sets = None,
+    workspace: WorkspaceOption = None,
+    accept_schema: AcceptSchema = False,
+    debug: Debug = False,
 ) -> None:
     """Sources to tables, into Neo4j and out again as a snapshot."""
-    _show(_run("ingest", project, sets, workspace, debug))
+    _show(_run("ingest", project, sets, workspace, debug, accept_schema=accept_schema))
 
 
 @app.command()

@@ -73,37 +73,24 @@ def make_cuts(run: Run, tables: Output) -> Output:
     return run.stage("cuts", inputs, ["kg.split"], lambda draft: write_cuts(tables, graph, draft))
 
 
-def load_graph(run: Run, tables: Output) -> Output:
+def load_graph(run: Run, tables: Output, *, accept_schema: bool = False) -> Output:
     """Make the graph in Neo4j equal to the tables; a database that does not hold them is loaded again."""
-    from kg.load import load
+    from kg.load import Options, holds_load, load
 
     totals = {name: rows for name, rows in tables.manifest.tables.items() if name.startswith(LOADED)}
+    options = Options(accept_schema=accept_schema, hops=run.embed_config.graph.layers + 1)
     with Store(run.connection) as store:
         store.claim(run.project.name)
 
         def make(draft: Draft) -> None:
+            before = run.workspace.stage("loaded").current()
             with by_table("load", totals) as progress:
-                load(store, tables, draft, run.project.name, progress)
+                load(store, tables, draft, run.project.name, progress, before=before, options=options)
             run.report.did(rows_written=draft.figures["written"])
 
         return run.stage(
-            "loaded", [tables.manifest.fingerprint], ["kg.load"], make, valid=lambda found: _holds(store, tables, found)
+            "loaded", [tables.manifest.fingerprint], ["kg.load"], make, valid=lambda found: holds_load(store, found)
         )
-
-
-def _holds(store: Store, tables: Output, found: Output) -> bool:
-    """Whether this is the database that was loaded, and as many nodes and relationships of ours are still there."""
-    from kg import cypher
-    from kg.schema import EdgeType
-
-    if found.manifest.meta["database"] != store.database_id():
-        return False
-    nodes = {name: cypher.count_nodes(name.removeprefix("nodes/")) for name in tables.tables("nodes/")}
-    edges = {
-        name: cypher.count_relationships(EdgeType.parse(name.removeprefix("relationships/")), False)
-        for name in tables.tables("relationships/")
-    }
-    return all(store.value(query) == tables.manifest.tables[name] for name, query in {**nodes, **edges}.items())
 
 
 def export_graph(run: Run, tables: Output) -> Output:

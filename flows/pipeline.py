@@ -27,10 +27,12 @@ class _Prepared:
     graph: Output
 
 
-def run(project: str, overrides: list[str] | None = None, workspace: str | None = None) -> Figures:
+def run(
+    project: str, overrides: list[str] | None = None, workspace: str | None = None, accept_schema: bool = False
+) -> Figures:
     """The whole way: ingest, evaluate on both cuts, refit on all rows, publish, recommend."""
     with opened(project, overrides or [], "run", workspace) as this:
-        prepared = _prepare(this)
+        prepared = _prepare(this, accept_schema=accept_schema)
         encoded, trained = _train(this, prepared, list(CUTS))
         step(rank.evaluate, this, prepared.graph, prepared.cuts, trained)
         embeddings = _publish(this, prepared, encoded, trained[CHOOSING])
@@ -38,10 +40,12 @@ def run(project: str, overrides: list[str] | None = None, workspace: str | None 
     return _finished(this)
 
 
-def ingest(project: str, overrides: list[str] | None = None, workspace: str | None = None) -> Figures:
+def ingest(
+    project: str, overrides: list[str] | None = None, workspace: str | None = None, accept_schema: bool = False
+) -> Figures:
     """Sources to tables, into Neo4j and out again as a snapshot."""
     with opened(project, overrides or [], "ingest", workspace) as this:
-        _prepare(this)
+        _prepare(this, accept_schema=accept_schema)
     return _finished(this)
 
 
@@ -71,12 +75,12 @@ def recommend(project: str, overrides: list[str] | None = None, workspace: str |
     return _finished(this)
 
 
-def _prepare(this: Run, *, only_read: bool = False) -> _Prepared:
+def _prepare(this: Run, *, only_read: bool = False, accept_schema: bool = False) -> _Prepared:
     """With `only_read`, Neo4j is left alone where a snapshot of these tables is there already."""
     tables = step(prepare.make_tables, this)
     cuts = step(prepare.make_cuts, this, tables)
     if not (only_read and prepare.has_snapshot(this, tables)):
-        network_step(prepare.load_graph, this, tables)
+        network_step(prepare.load_graph, this, tables, accept_schema=accept_schema)
     return _Prepared(tables, cuts, network_step(prepare.export_graph, this, tables))
 
 

@@ -271,7 +271,15 @@ def _meta(work: _Work) -> dict[str, Any]:
     """What the next stages must know of labels and edge types."""
     graph, interactions = work.graph, work.graph.interactions
     domains = {label: node.domain for label, node in graph.nodes.items()}
-    labels = {label: {"side": graph.side(label), "domain": domains.get(label)} for label in sorted(work.keys)}
+    labels: dict[str, dict[str, Any]] = {}
+    for label in sorted(work.keys):
+        node = graph.nodes.get(label)
+        labels[label] = {
+            "side": graph.side(label),
+            "domain": domains.get(label),
+            "key": node.key if node else None,
+            "sources": graph.sources_of(node) if node else [],
+        }
     edges: dict[str, dict[str, Any]] = {}
     for edge in sorted(work.edges):
         part = interactions.get(edge)
@@ -279,5 +287,6 @@ def _meta(work: _Work) -> dict[str, Any]:
             "interaction": part is not None,
             "target": part is not None and part.target,
             "domain": domains.get(edge.target) if part else None,
+            "key": list(graph.relationships[work.edges[edge]].key),
         }
     return {"labels": labels, "edges": edges}

@@ -9,6 +9,7 @@
     ├── ContractError      a table is not what the stage before promised
     │   └── UnknownIdError an external id that the graph does not hold
     ├── StoreError         Neo4j does not answer, refuses, or holds another project
+    │   └── GraphChangedError  others wrote to the graph while we did
     ├── MachineError       Java, memory, disk or a downloaded part is lacking
     ├── LockedError        another run holds the workspace
     └── QualityError       a required figure was not reached
@@ -61,6 +62,10 @@ class StoreError(CrossGraphError):
     """Neo4j does not answer, refuses the credentials, or holds another project."""
 
     exit_code = 5
+
+
+class GraphChangedError(StoreError):
+    """The graph is not what it must be after what we wrote: others wrote too. The next load reads it anew."""
 
 
 class MachineError(CrossGraphError):

@@ -1,11 +1,11 @@
 """What the tables must fulfil before a row of them is written: whatever breaks it leaves the graph as it was."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kg import cypher
+from kg import cypher, cypher_load
 from kg.errors import ContractError, UnknownIdError
 from kg.schema import ENDS, KEY, ROW_ID, EdgeType
 from kg.tables import Output
@@ -35,29 +35,55 @@ def scan(tables: Output, table: str, rows: int, columns: list[str] | None = None
     yield from tables.scan(table).to_batches(columns=columns, batch_size=rows, batch_readahead=2, fragment_readahead=1)
 
 
-def check_tables(tables: Output) -> None:
-    """Raise `ContractError` unless the tables make one graph: names, types, unique keys, known ends."""
+def check_tables(tables: Output, changed: Collection[str] | None = None) -> None:
+    """Raise `ContractError` unless the tables make one graph: names, types, unique keys, known ends.
+
+    Rows are looked at where a table, or that of its ends, is among the `changed` ones (default: all).
+    """
     labels = tables.manifest.meta["labels"]
     for label in (name.removeprefix("nodes/") for name in tables.tables("nodes/")):
         _check_label(label, labels)
-    for table in (name for prefix in IDENTITY for name in tables.tables(prefix)):
-        _check_columns(tables, table)
-    keys = {name.removeprefix("nodes/"): _unique(tables, name, KEY.name) for name in tables.tables("nodes/")}
-    for table in tables.tables("relationships/"):
-        _unique(tables, table, ROW_ID.name)
-        edge = EdgeType.parse(table.removeprefix("relationships/"))
-        if edge.type == cypher.RECOMMENDED:
-            raise ContractError(table, "another name, recommendations are written under this one")
-        _check_known(tables, table, "from_key", edge.source, keys)
-        _check_known(tables, table, "to_key", edge.target, keys)
-    for table in tables.tables("features/"):
-        _check_known(tables, table, KEY.name, table.removeprefix("features/"), keys)
+    every = [name for prefix in IDENTITY for name in tables.tables(prefix)]
+    changed = set(every if changed is None else changed)
+    for table in every:
+        _check_columns(tables, table, lists=table in changed)
+        if table in changed:
+            _check_unique(tables, table)
+    keys = _Keys(tables)
+    for table in (name for name in every if not name.startswith("nodes/")):
+        for column, label in _ends(table).items():
+            if f"nodes/{label}" not in tables.manifest.tables:
+                raise ContractError(table, f"a table nodes/{label}", f"found {tables.tables('nodes/')}")
+            if {table, f"nodes/{label}"} & changed:
+                _check_known(tables, table, column, label, keys[label])
+
+
+class _Keys(dict[str, pa.Array]):
+    """The keys of a label, read when they are asked for."""
+
+    def __init__(self, tables: Output) -> None:
+        self._tables = tables
+
+    def __missing__(self, label: str) -> pa.Array:
+        self[label] = self._tables.read(f"nodes/{label}", [KEY.name])[KEY.name].combine_chunks()
+        return self[label]
+
+
+def _ends(table: str) -> dict[str, str]:
+    """The label of the node that each of a table's columns of keys names."""
+    kind, _, name = table.partition("/")
+    if kind == "features":
+        return {KEY.name: name}
+    edge = EdgeType.parse(name)
+    if edge.type == cypher.RECOMMENDED:
+        raise ContractError(table, "another name, recommendations are written under this one")
+    return {ENDS[0].name: edge.source, ENDS[1].name: edge.target}
 
 
 def _check_label(label: str, labels: Mapping[str, Mapping[str, str | None]]) -> None:
     if label not in labels:
         raise ContractError(f"nodes/{label}", "a label with a side in the manifest", f"found {sorted(labels)}")
-    if label in {cypher.PROJECT, cypher.VERSION, cypher.FORMER_VERSION}:
+    if label in {cypher.PROJECT, cypher.VERSION, cypher.FORMER_VERSION, cypher_load.BATCH}:
         raise ContractError(f"nodes/{label}", "another name, this label is for records of ours")
     sides = {side: [name for name, of in labels.items() if of["side"] == side] for side in cypher.SIDE_LABELS}
     for side, common in cypher.SIDE_LABELS.items():
@@ -67,7 +93,7 @@ def _check_label(label: str, labels: Mapping[str, Mapping[str, str | None]]) -> 
             )
 
 
-def _check_columns(tables: Output, table: str) -> None:
+def _check_columns(tables: Output, table: str, *, lists: bool) -> None:
     schema = tables.scan(table).schema
     check_types(table, schema)
     kind, _, name = table.partition("/")
@@ -79,24 +105,22 @@ def _check_columns(tables: Output, table: str) -> None:
         reserved |= {"domain"} if tables.manifest.meta["labels"][name].get("domain") else set()
     if taken := sorted(reserved & set(schema.names)):
         raise ContractError(table, f"other names for {taken}, which are properties of ours")
-    if lists := [field.name for field in schema if pa.types.is_list(field.type)]:
-        for batch in scan(tables, table, 10_000, lists):
+    if lists and (names := [field.name for field in schema if pa.types.is_list(field.type)]):
+        for batch in scan(tables, table, 10_000, names):
             check_lists(table, batch)
 
 
-def _unique(tables: Output, table: str, column: str) -> pa.Array:
-    values = tables.read(table, [column])[column].combine_chunks()
+def _check_unique(tables: Output, table: str) -> None:
+    column = identity_of(table)[-1]
+    values = tables.read(table, [column])[column]
     if values.null_count:
         raise ContractError(table, f"a {column} in every row", f"{values.null_count} are null")
     if repeated := len(values) - pc.count_distinct(values).as_py():
         raise ContractError(table, f"each {column} once", f"{repeated} are repeated")
-    return values
 
 
-def _check_known(tables: Output, table: str, column: str, label: str, keys: Mapping[str, pa.Array]) -> None:
-    if label not in keys:
-        raise ContractError(table, f"a table nodes/{label}", f"found {sorted(keys)}")
+def _check_known(tables: Output, table: str, column: str, label: str, keys: pa.Array) -> None:
     found = tables.read(table, [column])[column].unique()
-    unknown = found.filter(pc.invert(pc.is_in(found, value_set=keys[label])))
+    unknown = found.filter(pc.invert(pc.is_in(found, value_set=keys)))
     if len(unknown):
         raise UnknownIdError(table, f"each {column} to be a key of {label}", f"first unknown {unknown[0].as_py()!r}")

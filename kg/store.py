@@ -3,21 +3,22 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import neo4j
 import pyarrow as pa
 from neo4j.exceptions import ClientError, DriverError, Neo4jError
 from neo4j.time import Date, DateTime, Time
 
-from kg import cypher
+from kg import cypher, cypher_load
 from kg.errors import StoreError
 from kg.server import Connection
 
-FORMAT = 1
+FORMAT = 2
 # The driver's preview of HTTP has no transactions that it retries.
 SCHEMES = {f"{name}{security}" for name in ("bolt", "neo4j") for security in ("", "+s", "+ssc")}
 REFUSALS: tuple[type[Exception], ...] = (DriverError, Neo4jError)
+Written = TypeVar("Written")
 Progress = Callable[[str, int], None]
 """Told a table's name and how many more of its rows are done."""
 
@@ -135,6 +136,11 @@ class Store:
                 progress(len(batch))
         return total
 
+    def transact(self, work: Callable[[neo4j.ManagedTransaction], Written]) -> Written:
+        """Run several statements in one transaction, from the start again where the driver retries it."""
+        with self._session(neo4j.WRITE_ACCESS) as session:
+            return session.execute_write(work)
+
     def sweep(self, query: str, params: Mapping[str, Any] | None = None) -> int:
         """Run a query that commits by itself (``IN TRANSACTIONS``) and returns one number; never retried."""
         with self._session(neo4j.WRITE_ACCESS) as session:
@@ -150,19 +156,27 @@ class Store:
 
     def ensure_unique(self, labels: Iterable[str]) -> None:
         """Make `key` unique (and so indexed) in each label; `StoreError` where the graph holds it twice."""
-        self.define(*(cypher.unique_key(label) for label in labels))
+        self.define(*(cypher_load.unique_key(label) for label in labels))
 
     def database_id(self) -> str:
         """What tells this database from any other; it changes when a database is made anew."""
         return str(self.value("CALL db.info() YIELD id RETURN id"))
 
+    def check_project(self, project: str) -> bool:
+        """Whether the database is this project's; `StoreError` when it is another's or of another format."""
+        found = self.rows(cypher.FIND_PROJECT)
+        if found:
+            self._check_project(project, *found[0])
+        return bool(found)
+
     def claim(self, project: str) -> None:
         """Mark the database as this project's; `StoreError` when it is another's or of another format."""
-        found = self.rows(cypher.FIND_PROJECT)
-        if not found:
+        if not self.check_project(project):
             self.ensure_unique([cypher.PROJECT])
-            found = self.rows(cypher.CLAIM_PROJECT, {"name": project, "format": FORMAT})
-        [[name, format_]] = found
+            [found] = self.rows(cypher.CLAIM_PROJECT, {"name": project, "format": FORMAT})
+            self._check_project(project, *found)
+
+    def _check_project(self, project: str, name: str, format_: int) -> None:
         where = f"the database {self.connection.database} at {self.connection.uri}"
         if name != project:
             raise StoreError(

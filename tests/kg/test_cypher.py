@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kg import cypher, cypher_vectors
+from kg import cypher, cypher_load, cypher_vectors
 from kg.schema import EdgeType
 from kg.server import Connection
 from kg.store import Store
@@ -31,23 +31,37 @@ def unquoted(statement: str) -> str:
     return "".join(outside)
 
 
+def counts(name: str) -> list[str]:
+    edge = EdgeType(name, name, name)
+    return [
+        cypher.count_nodes(name),
+        cypher.count_relationships(edge),
+        cypher_load.count_label(name),
+        cypher_load.count_type(edge),
+    ]
+
+
 def statements(name: str) -> list[str]:
     edge = EdgeType(name, name, name)
     columns = {name: pa.string(), "at": pa.timestamp("us", "UTC")}
     return [
-        cypher.unique_key(name),
-        cypher.merge_nodes(name, "item", columns),
-        cypher.merge_relationships(edge, columns),
-        cypher.set_features(name, [name]),
-        cypher.count_nodes(name),
-        cypher.count_relationships(edge),
+        cypher_load.unique_key(name),
+        cypher_load.drop_unique_key(name),
+        cypher_load.create_nodes(name, "item", columns),
+        cypher_load.merge_nodes(name, "item", columns),
+        cypher_load.create_relationships(edge, columns),
+        cypher_load.update_relationships(edge, columns),
+        cypher_load.set_features(name, [name]),
+        cypher_load.delete_nodes(name),
+        cypher_load.delete_relationships(edge),
+        cypher_load.drop_node_property(name, name),
+        cypher_load.drop_relationship_property(edge, name),
+        cypher_load.last_of_page(name, first=True),
+        cypher_load.page_of_nodes(name, columns, first=False),
+        cypher_load.page_of_relationships(edge, first=False),
+        *counts(name),
         cypher.node_keys(name),
         cypher.relationship_identities(edge),
-        cypher.delete_nodes(name),
-        cypher.disown_nodes(name),
-        cypher.delete_relationships(edge),
-        cypher.drop_node_property(name, name),
-        cypher.drop_relationship_property(edge, name),
         cypher.select_nodes(name, columns),
         cypher.select_edges(edge, columns, True),
         cypher_vectors.set_vectors(name),
@@ -72,8 +86,9 @@ def test_neo4j_takes_hostile_names_as_names(clean_connection: Connection) -> Non
     columns = {HOSTILE: pa.int64()}
     with Store(clean_connection) as store:
         store.ensure_unique([HOSTILE])
-        store.write(cypher.merge_nodes(HOSTILE, "item", columns), [[["k1", 7, 1], ["k2", 8, None]]])
-        store.write(cypher.merge_relationships(edge, columns), [[["k1", "k2", "r", 9, 5]]])
+        store.write(cypher_load.merge_nodes(HOSTILE, "item", columns), [[["k1", 7, 1], ["k2", 8, None]]])
+        ends = {"sources": ["k1"], "targets": ["k2"]}
+        store.write(cypher_load.create_relationships(edge, columns), [[[0, 0, "r", 9, 5]]], ends)
         query = "MATCH (n)-[r]->(m) UNWIND labels(n) AS l WITH n, r, m, l ORDER BY l "
         query += "RETURN collect(l), properties(n), type(r), properties(r), m.key"
         assert store.rows(query) == [
@@ -85,8 +100,8 @@ def test_neo4j_takes_hostile_names_as_names(clean_connection: Connection) -> Non
                 "k2",
             ]
         ]
-        for statement in statements(HOSTILE)[4:8]:
-            store.rows(statement)
+        for statement in counts(HOSTILE):
+            assert store.value(statement) in {1, 2}
 
 
 @pytest.mark.parametrize(
@@ -119,7 +134,7 @@ def test_values_become_properties_and_come_back(
 def test_nodes_are_selected_by_the_index_without_sorting(clean_connection: Connection) -> None:
     with Store(clean_connection) as store:
         store.ensure_unique(["Film"])
-        store.write(cypher.merge_nodes("Film", "item", {}), [[[f"k{i}", 1] for i in range(5000)]])
+        store.write(cypher_load.merge_nodes("Film", "item", {}), [[[f"k{i}", 1] for i in range(5000)]])
     plan = operators(
         clean_connection, cypher.select_nodes("Film", {"key": pa.string(), "at": pa.timestamp("us", "UTC")})
     )

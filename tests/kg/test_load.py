@@ -185,7 +185,7 @@ def test_a_killed_load_goes_on_and_ends_the_same(
         with pytest.raises(KeyboardInterrupt):
             load(store, output, Draft(output.filesystem, output.path), "small", progress=killed)
     assert graph_digest(clean_connection) != undisturbed
-    assert figures(output)["nodes"]["Film"] == account(rows=3, unchanged=3)
+    assert figures(output)["nodes"]["Film"] == account(rows=3, created=3)
     assert graph_digest(clean_connection) == undisturbed
 
 

@@ -1,0 +1,83 @@
+"""Rows that must be written, in batches that a rerun makes alike, and as parameters that are cheap to send."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from kg.load_check import columns_of, identity_of, scan
+from kg.load_state import HASH, ROWS
+from kg.schema import ENDS
+from kg.tables import Output
+from kg.values import to_wire
+
+BATCH_BYTES = 8 << 20
+"""Rows of long texts go in smaller batches, for the server holds a transaction in memory."""
+POSITION = pa.field("_position", pa.int64(), nullable=False)
+
+
+def chosen(
+    tables: Output, table: str, mask: np.ndarray, found: np.ndarray, size: int, columns: Sequence[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a mask in batches of up to `size`: (*identity, hash, *columns) and last their `POSITION`.
+
+    Relationships are in the order of their sources within some 100,000 rows, so that a batch meets few nodes, each
+    often. `found` are the hashes of all rows.
+    """
+    names = [*identity_of(table), *(columns_of(tables, table) if columns is None else columns)]
+    waiting: list[pa.RecordBatch] = []
+    start = 0
+    for batch in scan(tables, table, ROWS, names):
+        here = np.flatnonzero(mask[start : start + batch.num_rows])
+        if len(here):
+            rows = batch.select(names).take(pa.array(here))
+            waiting.append(_numbered(rows, found[start + here], start + here, len(identity_of(table))))
+        start += batch.num_rows
+        if sum(part.num_rows for part in waiting) >= ROWS:
+            yield from _cut(table, waiting, size)
+            waiting = []
+    if waiting:
+        yield from _cut(table, waiting, size)
+
+
+def _numbered(rows: pa.RecordBatch, found: np.ndarray, positions: np.ndarray, first: int) -> pa.RecordBatch:
+    columns = [*rows.columns[:first], pa.array(found), *rows.columns[first:], pa.array(positions)]
+    names = [*rows.schema.names[:first], HASH.name, *rows.schema.names[first:], POSITION.name]
+    return pa.RecordBatch.from_arrays(columns, names)
+
+
+def _cut(table: str, parts: list[pa.RecordBatch], size: int) -> Iterator[pa.RecordBatch]:
+    rows = pa.Table.from_batches(parts)
+    if table.startswith("relationships/"):
+        rows = rows.sort_by([(ENDS[0].name, "ascending"), (POSITION.name, "ascending")])
+    yield from pieces(rows, size)
+
+
+def pieces(rows: pa.Table, size: int) -> Iterator[pa.RecordBatch]:
+    """A table in batches of up to `size` rows and about `BATCH_BYTES`."""
+    limit = max(1, min(size, rows.num_rows * BATCH_BYTES // max(rows.nbytes, 1)))
+    for start in range(0, rows.num_rows, limit):
+        yield from rows.slice(start, limit).combine_chunks().to_batches()
+
+
+def as_rows(batch: pa.RecordBatch, constants: Sequence[Any] = ()) -> dict[str, Any]:
+    """``$rows`` of a batch, each row followed by `constants`."""
+    columns = [
+        to_wire(column) for name, column in zip(batch.schema.names, batch.columns, strict=True) if name != POSITION.name
+    ]
+    if not constants:
+        return {"rows": list(zip(*columns, strict=True))}
+    return {"rows": [(*row, *constants) for row in zip(*columns, strict=True)]}
+
+
+def as_edges(batch: pa.RecordBatch) -> dict[str, Any]:
+    """``$rows`` of a batch of relationships, its ends as positions in ``$sources`` and ``$targets``."""
+    source, target = (batch[end.name].dictionary_encode() for end in ENDS)
+    rest = batch.select([n for n in batch.schema.names if n not in {*(e.name for e in ENDS), POSITION.name}])
+    columns = [source.indices.to_pylist(), target.indices.to_pylist(), *(to_wire(column) for column in rest.columns)]
+    return {
+        "sources": source.dictionary.to_pylist(),
+        "targets": target.dictionary.to_pylist(),
+        "rows": list(zip(*columns, strict=True)),
+    }
