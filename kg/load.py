@@ -18,7 +18,7 @@ from kg.graph_state import BASE, holds
 from kg.ledger import Ledger
 from kg.load_base import Base, find_base, new_state
 from kg.load_changes import write_changes
-from kg.load_check import IDENTITY, check_tables
+from kg.load_check import IDENTITY, check_rows, check_schemas
 from kg.load_record import Account, Held, Marker, finish, output_id, schema_record
 from kg.load_refused import without_refused, write_refused
 from kg.load_state import State
@@ -72,6 +72,7 @@ def load(
     (`ContractError`), or the database is another project's (`StoreError`). Killed anywhere, a second call ends with
     the same graph. `StoreError` where Neo4j refuses more than the allowed share of a table's rows.
     """
+    check_schemas(tables)
     store.check_project(project)
     marker = Marker.read(store)
 
@@ -82,7 +83,7 @@ def load(
     names = [table for kind in IDENTITY for table in tables.tables(kind)]
     new = new_state(tables, draft, base, names)
     diffs = {table: diff(table, new, base.state) for table in (*names, *(t for t in base.state.rows if t not in names))}
-    check_tables(tables, {table for table, found in diffs.items() if found.changes})
+    check_rows(tables, {table for table, found in diffs.items() if found.changes})
     this, goes_on = plan(base.name), marker.loading == plan(base.name)
     held = {table.removeprefix("nodes/"): n for table, n in base.state.rows.items() if table.startswith("nodes/")}
     emptied = replaced(marker.schema, schema_record(tables), held)

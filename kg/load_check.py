@@ -35,27 +35,35 @@ def scan(tables: Output, table: str, rows: int, columns: list[str] | None = None
     yield from tables.scan(table).to_batches(columns=columns, batch_size=rows, batch_readahead=2, fragment_readahead=1)
 
 
-def check_tables(tables: Output, changed: Collection[str] | None = None) -> None:
-    """Raise `ContractError` unless the tables make one graph: names, types, unique keys, known ends.
-
-    Rows are looked at where a table, or that of its ends, is among the `changed` ones (default: all).
-    """
+def check_schemas(tables: Output) -> None:
+    """Raise `ContractError` for names and types that no graph of ours has; no row is read."""
     labels = tables.manifest.meta["labels"]
     for label in (name.removeprefix("nodes/") for name in tables.tables("nodes/")):
         _check_label(label, labels)
-    every = [name for prefix in IDENTITY for name in tables.tables(prefix)]
-    changed = set(every if changed is None else changed)
-    for table in every:
-        _check_columns(tables, table, lists=table in changed)
-        if table in changed:
-            _check_unique(tables, table)
-    keys = _Keys(tables)
-    for table in (name for name in every if not name.startswith("nodes/")):
-        for column, label in _ends(table).items():
+    for table in _tables(tables):
+        _check_columns(tables, table)
+        for label in _ends(table).values():
             if f"nodes/{label}" not in tables.manifest.tables:
                 raise ContractError(table, f"a table nodes/{label}", f"found {tables.tables('nodes/')}")
-            if {table, f"nodes/{label}"} & changed:
+
+
+def check_rows(tables: Output, changed: Collection[str]) -> None:
+    """Raise `ContractError` unless the rows make one graph: unique keys, known ends, lists without nulls.
+
+    Rows are looked at where a table, or that of its ends, is among the `changed` ones.
+    """
+    keys = _Keys(tables)
+    for table in _tables(tables):
+        if table in changed:
+            _check_unique(tables, table)
+            _check_lists(tables, table)
+        for column, label in _ends(table).items():
+            if {table, f"nodes/{label}"} & set(changed):
                 _check_known(tables, table, column, label, keys[label])
+
+
+def _tables(tables: Output) -> list[str]:
+    return [name for prefix in IDENTITY for name in tables.tables(prefix)]
 
 
 class _Keys(dict[str, pa.Array]):
@@ -72,6 +80,8 @@ class _Keys(dict[str, pa.Array]):
 def _ends(table: str) -> dict[str, str]:
     """The label of the node that each of a table's columns of keys names."""
     kind, _, name = table.partition("/")
+    if kind == "nodes":
+        return {}
     if kind == "features":
         return {KEY.name: name}
     edge = EdgeType.parse(name)
@@ -93,7 +103,7 @@ def _check_label(label: str, labels: Mapping[str, Mapping[str, str | None]]) -> 
             )
 
 
-def _check_columns(tables: Output, table: str, *, lists: bool) -> None:
+def _check_columns(tables: Output, table: str) -> None:
     schema = tables.scan(table).schema
     check_types(table, schema)
     kind, _, name = table.partition("/")
@@ -105,7 +115,10 @@ def _check_columns(tables: Output, table: str, *, lists: bool) -> None:
         reserved |= {"domain"} if tables.manifest.meta["labels"][name].get("domain") else set()
     if taken := sorted(reserved & set(schema.names)):
         raise ContractError(table, f"other names for {taken}, which are properties of ours")
-    if lists and (names := [field.name for field in schema if pa.types.is_list(field.type)]):
+
+
+def _check_lists(tables: Output, table: str) -> None:
+    if names := [field.name for field in tables.scan(table).schema if pa.types.is_list(field.type)]:
         for batch in scan(tables, table, 10_000, names):
             check_lists(table, batch)
 

@@ -218,10 +218,19 @@ def test_what_needs_an_absent_source_is_null_or_left_out_by_name(output: Output)
 
 def test_meta_says_sides_and_domains(output: Output) -> None:
     labels, edges = output.manifest.meta["labels"], output.manifest.meta["edges"]
-    assert labels["User"] == {"side": "user", "domain": None}
-    assert labels["Book"] == {"side": "item", "domain": "books"}
-    assert labels["Genre"] == {"side": "entity", "domain": None}
-    assert edges["User-RATED-Film"] == {"interaction": True, "target": True, "domain": "films"}
+    assert [(labels[x]["side"], labels[x]["domain"]) for x in ("User", "Book", "Genre")] == [
+        ("user", None),
+        ("item", "books"),
+        ("entity", None),
+    ]
+    interaction = {"interaction": True, "target": True, "domain": "films", "key": ["from", "to"]}
+    assert edges["User-RATED-Film"] == interaction
+
+
+def test_meta_says_what_a_change_of_keys_is_recognised_by(output: Output) -> None:
+    labels = output.manifest.meta["labels"]
+    assert (labels["User"]["key"], labels["Genre"]["key"]) == ("id", "explode(split(genres, ' '))")
+    assert labels["Genre"]["sources"] == ["films"]
 
 
 def test_every_node_has_features(output: Output) -> None:

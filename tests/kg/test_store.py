@@ -10,7 +10,7 @@ from neo4j.exceptions import Neo4jError
 
 from kg.errors import StoreError
 from kg.server import Connection, free_port
-from kg.store import Counters, Store, explain
+from kg.store import FORMAT, Counters, Store, explain
 from tests.kg.small_graph import plain
 
 
@@ -154,7 +154,7 @@ def test_a_database_belongs_to_one_project(clean_connection: Connection) -> None
         store.claim("mine")
         with pytest.raises(StoreError, match="holds project 'mine', not 'yours'"):
             store.claim("yours")
-        assert plain(clean_connection, "MATCH (p:CrossGraphProject) RETURN p.name, p.format") == [["mine", 1]]
+        assert plain(clean_connection, "MATCH (p:CrossGraphProject) RETURN p.name, p.format") == [["mine", FORMAT]]
         plain(clean_connection, "MATCH (p:CrossGraphProject) SET p.format = 99")
         with pytest.raises(StoreError, match="format 99"):
             store.claim("mine")

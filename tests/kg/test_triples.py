@@ -90,7 +90,12 @@ def test_each_relation_is_a_type_and_linked_ends_are_our_nodes(output: Output) -
     assert ends(output, "Entity-FILM_MADE-Film") == [("e.1", "a")]
     assert ends(output, "Film-FILM_SEQUEL-Film") == [("a", "b")]
     assert sorted(output.read("nodes/Entity")["key"].to_pylist()) == ["e.1", "m.9"]
-    assert output.manifest.meta["labels"]["Entity"] == {"side": "entity", "domain": None}
+    assert output.manifest.meta["labels"]["Entity"] == {
+        "side": "entity",
+        "domain": None,
+        "key": None,
+        "sources": [],
+    }
 
 
 def test_a_link_without_its_node_and_a_triple_without_an_end_are_quarantined(output: Output) -> None:
