@@ -282,11 +282,11 @@ def _meta(work: _Work) -> dict[str, Any]:
         }
     edges: dict[str, dict[str, Any]] = {}
     for edge in sorted(work.edges):
-        part = interactions.get(edge)
+        part, described = interactions.get(edge), graph.relationships.get(work.edges[edge])
         edges[edge.name] = {
             "interaction": part is not None,
             "target": part is not None and part.target,
             "domain": domains.get(edge.target) if part else None,
-            "key": list(graph.relationships[work.edges[edge]].key),
+            "key": list(described.key) if described else None,
         }
     return {"labels": labels, "edges": edges}
