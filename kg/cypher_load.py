@@ -139,6 +139,12 @@ def count_type(edge: EdgeType) -> str:
     return f"MATCH (:{quote(edge.source)})-[r:{quote(edge.type)}]->() RETURN count(r)"
 
 
+def together(counts: Sequence[str]) -> str:
+    """One statement for many counts: a list of them, in their order."""
+    calls = " ".join(f"CALL () {{ {count} AS c{i} }}" for i, count in enumerate(counts))
+    return f"{calls} RETURN [{', '.join(f'c{i}' for i in range(len(counts)))}]"
+
+
 def page_of_nodes(label: str, columns: Mapping[str, pa.DataType], *, first: bool) -> str:
     """Up to ``$limit`` of our nodes in the order of their keys, after ``$after``: one row of lists, a list a column."""
     values = ", ".join(

@@ -4,7 +4,7 @@ Identities and hashes are read in pages of nodes by key and as lists, 350,000 to
 one row each makes 70,000. Counts come from Neo4j's own count store first and by a scan only where it says otherwise.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -22,11 +22,15 @@ NODES = 20_000
 """How many nodes a page has."""
 
 
-def total(store: Store, table: str) -> int:
-    """How many nodes of the label, or relationships of the type from the label, there are, whosever they are."""
+def totals(store: Store, tables: Iterable[str]) -> dict[str, int]:
+    """How many nodes of each label, or relationships of each type from its label, there are, whosever they are."""
+    names = [table for table in tables if not table.startswith("features/")]
+    return dict(zip(names, store.value(cypher_load.together([_count(name) for name in names])), strict=True))
+
+
+def _count(table: str) -> str:
     kind, _, name = table.partition("/")
-    query = cypher_load.count_label(name) if kind == "nodes" else cypher_load.count_type(EdgeType.parse(name))
-    return int(store.value(query))
+    return cypher_load.count_label(name) if kind == "nodes" else cypher_load.count_type(EdgeType.parse(name))
 
 
 def ours(store: Store, table: str) -> int:
@@ -38,8 +42,8 @@ def ours(store: Store, table: str) -> int:
 
 def holds(store: Store, rows: Mapping[str, int]) -> str | None:
     """The first table of which the graph does not hold so many rows; None where it holds them all."""
-    for table, count in rows.items():
-        if not table.startswith("features/") and total(store, table) != count and ours(store, table) != count:
+    for table, found in totals(store, rows).items():
+        if found != rows[table] and ours(store, table) != rows[table]:
             return table
     return None
 
@@ -50,8 +54,11 @@ def read_state(store: Store, draft: Draft, tables: Output, known: list[str]) -> 
     Features have no hash in the graph; theirs is made of their values, as the tables' columns are typed.
     """
     state = State(draft.filesystem, draft.location(BASE.rstrip("/")))
-    for table in sorted({*known, *(name for kind in IDENTITY for name in tables.tables(kind))}):
-        state.rows[table], state.digests[table] = write_rows(draft, BASE, table, _pages(store, tables, table))
+    names = sorted({*known, *(name for kind in IDENTITY for name in tables.tables(kind))})
+    there = totals(store, names)
+    for table in names:
+        pages = _pages(store, tables, table) if there.get(table.replace("features/", "nodes/")) else iter(())
+        state.rows[table], state.digests[table] = write_rows(draft, BASE, table, pages)
         draft.tables.pop(BASE + table)
     return state
 
@@ -60,7 +67,7 @@ def _pages(store: Store, tables: Output, table: str) -> Iterator[pa.RecordBatch]
     kind = table.partition("/")[0]
     if kind == "features":
         return _features(store, tables, table) if table in tables.manifest.tables else iter(())
-    if not (total(store, table) and ours(store, table)):
+    if not ours(store, table):
         return iter(())
     return _nodes(store, table) if kind == "nodes" else _relationships(store, table)
 
@@ -87,8 +94,6 @@ def _nodes(store: Store, table: str) -> Iterator[pa.RecordBatch]:
 
 def _features(store: Store, tables: Output, table: str) -> Iterator[pa.RecordBatch]:
     label, columns = table.partition("/")[2], {"key": pa.string(), **columns_of(tables, table)}
-    if not total(store, f"nodes/{label}"):
-        return
     for after, first in _keys(store, label):
         [values] = store.rows(cypher_load.page_of_nodes(label, columns, first=first), {"after": after, "limit": NODES})
         arrays = [from_wire(_flat(value), t) for value, t in zip(values, columns.values(), strict=True)]

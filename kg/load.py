@@ -14,7 +14,7 @@ from kg import cypher_load
 from kg.diff import Diff, diff
 from kg.errors import GraphChangedError
 from kg.graph_digest import digest
-from kg.graph_state import BASE, holds
+from kg.graph_state import BASE, holds, totals
 from kg.ledger import Ledger
 from kg.load_base import Base, find_base, new_state
 from kg.load_changes import write_changes
@@ -142,8 +142,9 @@ class _Load:
         rows = {table: of.status.size for table, of in self.diffs.items()}
         ledger = Ledger(self.store, load, {t: int(n * self.options.max_refused) for t, n in rows.items()})
         sizes = (self.options.node_rows, self.options.edge_rows)
-        steps = Steps(self.store, self.tables, self.new, self.base.state, ledger, *sizes, self.progress)
+        steps = Steps(self.tables, self.new, self.base.state, ledger, *sizes, {}, self.progress)
         diffs = self._emptied(steps, emptied) if emptied else self.diffs
+        steps.there = totals(self.store, self.tables.tables("nodes/"))
         for kind, step in (
             ("nodes/", steps.nodes),
             ("relationships/", steps.relationships),

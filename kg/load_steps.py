@@ -17,14 +17,13 @@ import pyarrow.compute as pc
 from kg import cypher_load
 from kg.diff import CREATED, UNCHANGED, UPDATED, Diff
 from kg.errors import GraphChangedError
-from kg.graph_state import total
 from kg.ledger import Done, Ledger, Statement
 from kg.load_batches import POSITION, as_edges, as_rows, chosen, pieces
 from kg.load_check import columns_of
 from kg.load_record import Account, constants
 from kg.load_state import HASH, State
 from kg.schema import ENDS, KEY, ROW_ID, EdgeType
-from kg.store import Progress, Store
+from kg.store import Progress
 from kg.tables import Output
 
 
@@ -32,13 +31,14 @@ from kg.tables import Output
 class Steps:
     """One load's steps; what they did adds up in `accounts` and `refused`."""
 
-    store: Store
     tables: Output
     new: State
     held: State
     ledger: Ledger
     node_rows: int
     edge_rows: int
+    there: Mapping[str, int]
+    """How many nodes there are of each table's label, whosever they are."""
     progress: Progress
     accounts: dict[str, Account] = field(default_factory=dict)
     refused: dict[str, dict[int, str]] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class Steps:
         types = {**columns_of(self.tables, diff.table), **dict.fromkeys(shared, pa.string())}
         merge = cypher_load.merge_nodes(label, side, types)
         params = partial(as_rows, constants=list(shared.values()))
-        fresh = self.ledger.resumes or total(self.store, diff.table) == self.held.rows.get(diff.table, 0)
+        fresh = self.ledger.resumes or self.there[diff.table] == self.held.rows.get(diff.table, 0)
         create = cypher_load.create_nodes(label, side, types) if fresh else merge
         self._write(diff, CREATED, "create", Statement(create, params, merge), self.node_rows)
         self._write(diff, UPDATED, "update", Statement(merge, params), self.node_rows)

@@ -60,6 +60,7 @@ def statements(name: str) -> list[str]:
         cypher_load.page_of_nodes(name, columns, first=False),
         cypher_load.page_of_relationships(edge, first=False),
         *counts(name),
+        cypher_load.together(counts(name)),
         cypher.node_keys(name),
         cypher.relationship_identities(edge),
         cypher.select_nodes(name, columns),
