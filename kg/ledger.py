@@ -71,9 +71,7 @@ class Ledger:
 
     def write(self, table: str, step: str, number: int, statement: Statement, rows: pa.RecordBatch) -> Done:
         """Commit a batch, unless it is; `StoreError` where Neo4j fails, or refuses more rows than are allowed."""
-        done = self._write((table, step, str(number)), statement, rows)
-        self._allowed[table] -= len(done.refused)
-        return done
+        return self._write((table, step, str(number)), statement, rows)
 
     def allow(self, table: str, refused: int) -> None:
         """Count rows that were refused elsewhere; `StoreError` where they are more than are allowed."""
@@ -84,6 +82,7 @@ class Ledger:
     def _write(self, place: tuple[str, str, str], statement: Statement, rows: pa.RecordBatch) -> Done:
         name = self._name(place)
         if name in self._done:
+            self._allowed[place[0]] -= len(self._done[name].refused)
             return self._done[name]
         if name in self._halved:
             return self._halves(place, statement, rows)
@@ -105,6 +104,7 @@ class Ledger:
         table = place[0]
         if self._allowed[table] <= 0:
             raise StoreError(f"{table}: too many rows are refused, the last one so: {error}") from error
+        self._allowed[table] -= 1
         self._store.value(cypher_load.ADD_BATCH, self._entry(place, Done(), code))
         return _recorded(0, 0, code)
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from kg import cypher_load
+from kg.errors import GraphChangedError
 from kg.load_check import columns_of
 from kg.load_state import State
 from kg.store import Store
@@ -120,6 +121,9 @@ def finish(
     after everything is written and checked: constraints of vanished labels and the ledger of batches go now. What
     the output says of changes is since the load that its meta names in `since`.
     """
+    for table, of in accounts.items():
+        if of.rows != of.created + of.updated + of.unchanged + of.refused:
+            raise GraphChangedError(f"{table}: rows = created + updated + unchanged + refused is wanted, found {of}")
     wanted, before = Held.of(tables), Marker.read(store)
     store.define(*(cypher_load.drop_unique_key(label) for label in before.held.nodes if label not in wanted.nodes))
     after = Marker(load, None, wanted, schema_record(tables))

@@ -22,7 +22,7 @@ from kg.tables import Output
 from tests.kg.small_graph import Rows, event, plain, tables
 
 USERS, FILMS = 200, 120
-# Twelve batches in all; each phase has some before and some after the one that is killed.
+# Each phase has batches before and after the one that is killed.
 FIRST_KILLS = ["nodes/User create 2", "relationships/User-RATED-Film create 3"]
 SECOND_KILLS = ["nodes/Film update 1", "relationships/User-RATED-Film delete 2", "nodes/User delete 1"]
 
@@ -66,7 +66,7 @@ def undisturbed(server: LocalServer, versions: list[Output], tmp_path_factory: p
     folder, found = tmp_path_factory.mktemp("undisturbed"), []
     empty(server)
     for version in versions:
-        assert run(server, version, folder).wait(60) == 0
+        rest(run(server, version, folder))
         found.append(graph_digest(server))
     return found
 
@@ -110,8 +110,17 @@ def rest(child: subprocess.Popen[str]) -> list[str]:
     """What it says to its end, which must be a good one."""
     assert child.stdout
     said = [line.strip() for line in child.stdout]
+    child.stdout.close()
     assert child.wait(60) == 0
     return said
+
+
+def kill(child: subprocess.Popen[str]) -> None:
+    """``kill -9``."""
+    child.kill()
+    child.wait()
+    assert child.stdout
+    child.stdout.close()
 
 
 def check(server: LocalServer, users: int, expected: str) -> None:
@@ -133,8 +142,7 @@ def test_the_loader_is_killed_in_every_phase(
         for wanted in kills:
             child = run(server, version, tmp_path)
             said = lines_until(child, wanted)
-            child.kill()
-            child.wait()
+            kill(child)
             committed.update(line for line in said if line.startswith("new"))
             assert graph_digest(server) != expected
         said = rest(run(server, version, tmp_path))
@@ -148,19 +156,18 @@ def test_tables_that_changed_after_a_kill_are_loaded_from_what_the_graph_holds(
     empty(server)
     child = run(server, versions[0], tmp_path)
     lines_until(child, FIRST_KILLS[1])
-    child.kill()
-    child.wait()
+    kill(child)
     said = rest(run(server, versions[1], tmp_path))
     assert not any(line.startswith("known") for line in said)
     check(server, USERS // 2, undisturbed[1])
 
 
-def test_neo4j_is_killed_in_every_phase(
+def test_neo4j_is_killed_in_nodes_relationships_and_deletes(
     server: LocalServer, versions: list[Output], undisturbed: list[str], tmp_path: Path
 ) -> None:
     empty(server)
     for version, kills, users, expected in zip(
-        versions, (FIRST_KILLS, SECOND_KILLS[1:]), (USERS, USERS // 2), undisturbed, strict=True
+        versions, (FIRST_KILLS, SECOND_KILLS[1:2]), (USERS, USERS // 2), undisturbed, strict=True
     ):
         for wanted in kills:
             child = run(server, version, tmp_path)
@@ -168,8 +175,7 @@ def test_neo4j_is_killed_in_every_phase(
             pid = server.status().pid
             assert pid
             os.kill(pid, signal.SIGKILL)
-            child.kill()
-            child.wait()
+            kill(child)
             server.start()
         rest(run(server, version, tmp_path))
         check(server, users, expected)
