@@ -61,7 +61,9 @@ LOCAL = {
 }
 
 # Runs of a minute never repay the slower of the two compilers: it took half of the processor time of a small run.
-LOCAL_JVM = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
+# With that one the JVM keeps 48 MiB for compiled code; four ingests in one session filled them, and what came after
+# was interpreted.
+LOCAL_JVM = ["-XX:TieredStopAtLevel=1", "-XX:ReservedCodeCacheSize=256m", "-XX:+UseSerialGC"]
 
 # Where Spark writes what pyarrow's file systems name by a plain path.
 SCHEMES = {"local": "file", "hdfs": "hdfs", "s3": "s3a", "gcs": "gs", "abfs": "abfs"}
