@@ -120,7 +120,8 @@ def test_films_of_two_shops_are_joined_by_their_best_match(output: Output, graph
         ("f1", "m1", pytest.approx(1.0)),
         ("f2", "m3", pytest.approx(1.0)),
     ]
-    assert output.manifest.meta["edges"][edge] == {"interaction": False, "target": False, "domain": None}
+    meta = output.manifest.meta["edges"][edge]
+    assert (meta["interaction"], meta["target"], meta["domain"]) == (False, False, None)
     assert output.manifest.figures["resolution"][edge]["joined"] == 2
     ((label, pair),) = explain(output, graph, "f2").same
     assert label == "Movie" and pair.right == "m3"
