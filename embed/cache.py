@@ -1,6 +1,5 @@
 """Vectors already encoded, by content and model; and the stage that encodes a snapshot's texts and images."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -20,7 +19,7 @@ from embed.text import TextEncoder
 from kg.ids import IdMap
 from kg.schema import VECTOR, embedding_schema
 from kg.tables import Draft, Output, Workspace
-from kg.vectors import matrix, vector_array
+from kg.vectors import content_hash, matrix, vector_array
 
 CHUNK = 1024
 """Vectors by part: what a killed run has to encode again at most."""
@@ -91,7 +90,7 @@ def encode_views(
         encoder = TextEncoder(config.text, config.device)
         draft.meta["models"]["text"] = {"model": config.text.model, "fingerprint": encoder.fingerprint}
         for label, values in texts.items():
-            hashes = [hashlib.blake2b(v.encode(), digest_size=16).hexdigest() if v else None for v in values]
+            hashes = [content_hash(v.encode()) if v else None for v in values]
             run = _Run(VectorCache(workspace, encoder.fingerprint), _text_chunks(encoder), f"text {label}", progress)
             run.encode(hashes, values)
             _write(snapshot, draft, f"text/{label}", run.vectors, run.figures)
@@ -185,7 +184,7 @@ def _contents(snapshot: Snapshot, column: str) -> dict[str, list[Any]]:
 def _file_hash(path: str, figures: Figures) -> str | None:
     """A digest of the file's bytes; a file that cannot be read counts as broken."""
     try:
-        return hashlib.blake2b(read_bytes(path), digest_size=16).hexdigest()
+        return content_hash(read_bytes(path))
     except OSError:
         figures.broken += 1
         figures.broken_files = (*figures.broken_files, path)[:NAMED]

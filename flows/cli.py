@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from flows.cli_upkeep import backup, forget, restore
+from flows.options import Debug, ProjectArgument, Sets, WorkspaceOption
 from kg.errors import CrossGraphError, MachineError
 
 INTERRUPTED = 130
@@ -22,16 +24,12 @@ neo4j_app = typer.Typer(help="The project's local Neo4j server.", no_args_is_hel
 app.add_typer(neo4j_app, name="neo4j")
 resolve_app = typer.Typer(help="What entity resolution merged, and why.", no_args_is_help=True)
 app.add_typer(resolve_app, name="resolve")
+for command in (forget, backup, restore):
+    app.command()(command)
 
-ProjectArgument = Annotated[str, typer.Argument(help="A project file, or the name of a shipped one.")]
-Sets = Annotated[
-    list[str] | None, typer.Option("--set", metavar="A.B=C", help="Override a value of the project file (repeatable).")
-]
-WorkspaceOption = Annotated[str | None, typer.Option("--workspace", help="Where outputs lie: a folder or URI.")]
 AcceptSchema = Annotated[
     bool, typer.Option("--accept-schema", help="Empty labels in Neo4j whose key or name changed, and load them anew.")
 ]
-Debug = Annotated[bool, typer.Option("--debug", help="Show stack traces and debug messages.")]
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from flows.progress import by_table, steps
 from flows.tasks import Run
+from kg.forgotten import Forgotten
 from kg.project import Graph
 from kg.source_fingerprint import source_fingerprints
 from kg.store import Store
@@ -21,12 +22,14 @@ EXPORT = ["kg.export"]
 def make_tables(run: Run) -> Output:
     """Clean, map, resolve and account for every row; Spark runs only where something changed."""
     graph = run.graph
-    inputs = [graph.model_dump(mode="json", exclude={"split"}), source_fingerprints(graph.sources)]
+    inputs: list[object] = [graph.model_dump(mode="json", exclude={"split"}), source_fingerprints(graph.sources)]
     code = ["kg.clean"]
     if graph.cosine and run.embed_config.text:
         inputs.append(run.embed_config.text.model_dump())
         code.append("flows.encoding")
-    output = run.stage("tables", inputs, code, lambda draft: _ingest(run, graph, draft))
+    forgotten = Forgotten.read(run.workspace)
+    inputs += [forgotten.fingerprint] if forgotten else []
+    output = run.stage("tables", inputs, code, lambda draft: _ingest(run, graph, draft, forgotten))
     for name, account in output.manifest.figures["sources"].items():
         counts = ", ".join(f"{account[k]} {k}" for k in ("accepted", "duplicate", "filtered", "quarantined", "coerced"))
         LOG.info("source %s: %s rows = %s", name, account["rows"], counts)
@@ -35,7 +38,7 @@ def make_tables(run: Run) -> Output:
     return output
 
 
-def _ingest(run: Run, graph: Graph, draft: Draft) -> None:
+def _ingest(run: Run, graph: Graph, draft: Draft, forgotten: Forgotten) -> None:
     from kg.clean import ingest as clean
     from kg.spark import session
 
@@ -52,7 +55,7 @@ def _ingest(run: Run, graph: Graph, draft: Draft) -> None:
             java_options=settings.java_options,
         ) as spark,
     ):
-        clean(graph, spark, draft, progress, encode=_encode(run, graph))
+        clean(graph, spark, draft, progress, encode=_encode(run, graph), forgotten=forgotten)
 
 
 def _encode(run: Run, graph: Graph) -> "Encode | None":

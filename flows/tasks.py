@@ -152,7 +152,7 @@ def _wanted(name: StageName, inputs: Sequence[object], modules: list[str]) -> st
 def opened(project: str, overrides: list[str], command: str, workspace: str | None = None) -> Iterator[Run]:
     """A run under the workspace's lock; what it raises goes to run.json too, a full disk as `MachineError`."""
     run = Run(load_project(project, overrides), load_settings(), command, workspace)
-    with _locked(run):
+    with locked(run):
         try:
             with full_disk_named(run.location):
                 yield run
@@ -170,7 +170,7 @@ def _seal(run: Run, error: BaseException | None) -> None:
 
 
 @contextmanager
-def _locked(run: Run) -> Iterator[None]:
+def locked(run: Run) -> Iterator[None]:
     """One run a workspace at a time; `LockedError` names the process that holds it."""
     name = hashlib.sha256(str(run.workspace.root).encode()).hexdigest()[:16]
     path = run.settings.home / "locks" / f"{run.project.name}-{name}.lock"

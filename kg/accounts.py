@@ -15,6 +15,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from kg.errors import ContractError, QuarantineError
+from kg.forgotten import REASON as FORGOTTEN
 from kg.mapping import ACCEPTED, FILTERED, QUARANTINED, Mapped
 from kg.project import Graph
 from kg.schema import QUARANTINE
@@ -68,7 +69,8 @@ def read_accounts(rows: Mapping[str, Rows]) -> dict[str, SourceAccount]:
         if duplicate:
             account.duplicate += count
         elif malformed:
-            account.quarantined += count
+            status = FILTERED if malformed == FORGOTTEN else QUARANTINED
+            setattr(account, status, getattr(account, status) + count)
             account.reasons[malformed] = account.reasons.get(malformed, 0) + count
     return accounts
 
@@ -164,7 +166,7 @@ def quarantine(rows: Mapping[str, Rows], mapped: Sequence[Mapped]) -> DataFrame:
     bad = _union(mapped).where(F.col("_status") == QUARANTINED).select("_source", "_file", "_row", "_table", "_reason")
     bad = bad.distinct()
     unread = [
-        r.frame.where(F.col(MALFORMED).isNotNull()).select(
+        r.frame.where(F.col(MALFORMED) != FORGOTTEN).select(
             "_source", "_file", "_row", F.lit("").alias("_table"), F.col(MALFORMED).alias("_reason")
         )
         for r in rows.values()

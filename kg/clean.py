@@ -6,7 +6,7 @@
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import Any
 
@@ -17,8 +17,11 @@ from pyspark.sql import functions as F
 from kg import accounts
 from kg.errors import ConfigError
 from kg.features import features
+from kg.forgotten import NOTHING, Forgotten
+from kg.forgotten_rows import withhold, withhold_unreadable
 from kg.k_core import k_core
 from kg.mapping import Mapped
+from kg.naming import namings
 from kg.nodes import map_nodes, merge
 from kg.project import Graph, Relationship
 from kg.relationships import edge_type, events, find_ends, map_relationship, relationship_table
@@ -44,6 +47,7 @@ class _Work:
     graph: Graph
     draft: Draft
     encode: Encode | None = None
+    forgotten: Forgotten = NOTHING
     rows: dict[str, Rows] = field(default_factory=dict)
     mapped: list[Mapped] = field(default_factory=list)
     lookups: dict[str, DataFrame] = field(default_factory=dict)
@@ -73,16 +77,17 @@ def ingest(
     draft: Draft,
     progress: Progress = lambda step: None,
     encode: Encode | None = None,
+    forgotten: Forgotten = NOTHING,
 ) -> None:
     """Write all tables of a graph, its meta and figures into a draft; `progress` is told each step.
 
-    `encode` makes the vectors of texts that resolution compares by cosine.
+    `encode` makes the vectors of texts that resolution compares by cosine. Rows that make or name a node of `forgotten` are filtered.
 
     Raises `SourceError` (a source is missing or lacks a column), `ConfigError` (an expression is wrong),
     `QuarantineError` (too many bad rows) or `MachineError` (disk or memory); the draft is then worth nothing.
     """
     with translated("ingest"):
-        work = _Work(graph, draft, encode)
+        work = _Work(graph, draft, encode, forgotten)
         progress("reading sources")
         _read(work, spark)
         progress("counting rows")
@@ -121,7 +126,10 @@ def _read(work: _Work, spark: SparkSession) -> None:
 
     def load(name: str) -> None:
         rows = read(spark, name, present[name])
-        work.rows[name] = Rows(name, kept(rows.frame), rows.columns, rows.by_path)
+        if work.forgotten:
+            labels = {naming.label for naming in namings(work.graph, name)}
+            rows = replace(rows, frame=withhold_unreadable(rows, labels, work.forgotten))
+        work.rows[name] = replace(rows, frame=kept(rows.frame))
 
     _threads(load, present)
 
@@ -135,7 +143,7 @@ def _nodes(work: _Work) -> None:
 
 def _label(work: _Work, label: str) -> None:
     """Map, merge and resolve a label's nodes, and write them with their aliases."""
-    mapped = map_nodes(work.graph, label, work.rows)
+    mapped = map_nodes(work.graph, label, work.rows, work.forgotten)
     if mapped is None:
         work.left_out[f"nodes.{label}"] = f"without {', '.join(work.graph.sources_of(work.graph.nodes[label]))}"
         return
@@ -213,7 +221,7 @@ def _absent(work: _Work, part: Relationship) -> list[str]:
 
 def _relationship(work: _Work, name: str, part: Relationship) -> None:
     edge = edge_type(name, part)
-    mapped = map_relationship(work.graph, name, work.rows)
+    mapped = map_relationship(work.graph, name, work.rows, work.forgotten)
     found = find_ends(mapped, work.lookups[edge.source], work.lookups[edge.target])
     found.frame = kept(found.frame)
     if part.k_core:
@@ -228,7 +236,7 @@ def _relationship(work: _Work, name: str, part: Relationship) -> None:
 
 
 def _triples(work: _Work, name: str, part: Relationship) -> Triples:
-    found = map_triples(work.graph, name, work.rows, work.lookups)
+    found = map_triples(work.graph, name, work.rows, work.lookups, work.forgotten)
     if taken := [edge for edge in found.edges if edge in work.edges]:
         raise ConfigError(f"relationships.{name}: relationships.{work.edges[taken[0]]} already gives {taken[0].name}")
     schema = relationship_schema(found.mapped.properties, interaction=False)
@@ -240,6 +248,8 @@ def _triples(work: _Work, name: str, part: Relationship) -> Triples:
 
 def _account(work: _Work, sources: dict[str, accounts.SourceAccount]) -> dict[str, accounts.TableAccount]:
     """Close the accounts, write the quarantine and see that it holds no more than it may."""
+    if work.forgotten:
+        withhold(work.mapped)
     written = work.draft.tables
     tables = {part.table: written.get(part.table, 0) for part in work.mapped if not part.table.startswith("links/")}
     for edge, name in work.edges.items():

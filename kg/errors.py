@@ -10,6 +10,7 @@
     │   └── UnknownIdError an external id that the graph does not hold
     ├── StoreError         Neo4j does not answer, refuses, or holds another project
     │   └── GraphChangedError  others wrote to the graph while we did
+    ├── ArchiveError       a backup is damaged, of another format or of another project
     ├── MachineError       Java, memory, disk or a downloaded part is lacking
     ├── LockedError        another run holds the workspace
     └── QualityError       a required figure was not reached
@@ -66,6 +67,12 @@ class StoreError(CrossGraphError):
 
 class GraphChangedError(StoreError):
     """The graph is not what it must be after what we wrote: others wrote too. The next load reads it anew."""
+
+
+class ArchiveError(CrossGraphError):
+    """A backup is not whole, not of our formats, or not of this project."""
+
+    exit_code = 4
 
 
 class MachineError(CrossGraphError):

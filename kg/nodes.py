@@ -8,12 +8,14 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from kg.expressions import Expressions
+from kg.forgotten import NOTHING, Forgotten
+from kg.forgotten_rows import forget, is_forgotten
 from kg.mapping import Mapped, blank, condition, properties, provenance, rules, source_rows, verdict
 from kg.project import Graph, Node
 from kg.sources import Rows
 
 
-def map_nodes(graph: Graph, label: str, rows: Mapping[str, Rows]) -> Mapped | None:
+def map_nodes(graph: Graph, label: str, rows: Mapping[str, Rows], forgotten: Forgotten = NOTHING) -> Mapped | None:
     """Every row of a label's sources with its key, properties, text, image and verdict; None if all are absent."""
     node = graph.nodes[label]
     if not any(name in rows for name in graph.sources_of(node)):
@@ -36,6 +38,8 @@ def map_nodes(graph: Graph, label: str, rows: Mapping[str, Rows]) -> Mapped | No
         *stored,
         prefer.alias("_prefer"),
     )
+    if forgotten:
+        frame = forget(frame, is_forgotten(forgotten, label, F.col("key")))
     names = [*values, "text", "image"]
     filled = reduce(lambda a, b: a + b, [F.col(f"`{name}`").isNotNull().cast("int") for name in names])
     return Mapped(f"nodes/{label}", frame.withColumn("_values", filled), fields, ["key"])

@@ -9,6 +9,8 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from kg.expressions import Expressions, Value
+from kg.forgotten import NOTHING, Forgotten
+from kg.forgotten_rows import forget, is_forgotten
 from kg.mapping import (
     FILTERED,
     QUARANTINED,
@@ -42,7 +44,7 @@ def key_columns(keys: Sequence[str]) -> list[str]:
     return [{"from": "from_key", "to": "to_key"}.get(key, key) for key in keys]
 
 
-def map_relationship(graph: Graph, name: str, rows: Mapping[str, Rows]) -> Mapped:
+def map_relationship(graph: Graph, name: str, rows: Mapping[str, Rows], forgotten: Forgotten = NOTHING) -> Mapped:
     """Every row with ``from_raw``, ``to_raw`` (ends as the source names them), values and verdict."""
     part = graph.relationships[name]
     read = source_rows(graph, part, rows, f"relationships.{name}")
@@ -64,7 +66,12 @@ def map_relationship(graph: Graph, name: str, rows: Mapping[str, Rows]) -> Mappe
         *event,
         *(value.column.alias(key) for key, value in values.items()),
     )
-    return Mapped(f"relationships/{edge_type(name, part).name}", frame, fields, key_columns(part.key))
+    edge = edge_type(name, part)
+    if forgotten:
+        ends = ((edge.source, "from_raw"), (edge.target, "to_raw"))
+        for label, raw in ends:
+            frame = forget(frame, is_forgotten(forgotten, label, F.col(raw)))
+    return Mapped(f"relationships/{edge.name}", frame, fields, key_columns(part.key))
 
 
 def _event(read: Expressions, part: Relationship) -> tuple[list[Column], list[tuple[str, Column]]]:

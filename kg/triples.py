@@ -11,7 +11,10 @@ from pyspark.sql import functions as F
 
 from kg.errors import ConfigError
 from kg.expressions import Expressions
+from kg.forgotten import NOTHING, REASON, Forgotten
+from kg.forgotten_rows import forget, is_forgotten
 from kg.mapping import (
+    ACCEPTED,
     QUARANTINED,
     Mapped,
     blank,
@@ -42,7 +45,13 @@ class Triples:
     """The label of the ends that are not linked."""
 
 
-def map_triples(graph: Graph, name: str, rows: Mapping[str, Rows], lookups: Mapping[str, DataFrame]) -> Triples:
+def map_triples(
+    graph: Graph,
+    name: str,
+    rows: Mapping[str, Rows],
+    lookups: Mapping[str, DataFrame],
+    forgotten: Forgotten = NOTHING,
+) -> Triples:
     """Map triples; `lookups` are the nodes by label (``raw``, ``key``)."""
     part = graph.relationships[name]
     read = source_rows(graph, part, rows, f"relationships.{name}")
@@ -70,7 +79,10 @@ def map_triples(graph: Graph, name: str, rows: Mapping[str, Rows], lookups: Mapp
         *(value.column.alias(key) for key, value in values.items()),
     )
     mapped = Mapped(f"relationships/{name}", frame, fields, ["from_label", "type", "to_label", *key_columns(part.key)])
-    links = _links(graph, name, part.link, rows, lookups) if part.link else None
+    if forgotten:
+        for raw in ("from_raw", "to_raw"):
+            mapped.frame = forget(mapped.frame, is_forgotten(forgotten, triples.node, F.col(raw)))
+    links = _links(graph, name, part.link, rows, lookups, forgotten) if part.link else None
     label = part.link.node if part.link else ""
     found = _ends(
         mapped, links, label, triples.node, lookups.get(triples.node) if triples.node in graph.nodes else None
@@ -80,7 +92,12 @@ def map_triples(graph: Graph, name: str, rows: Mapping[str, Rows], lookups: Mapp
 
 
 def _links(
-    graph: Graph, name: str, link: Link, rows: Mapping[str, Rows], lookups: Mapping[str, DataFrame]
+    graph: Graph,
+    name: str,
+    link: Link,
+    rows: Mapping[str, Rows],
+    lookups: Mapping[str, DataFrame],
+    forgotten: Forgotten,
 ) -> Mapped | None:
     """Which entity is which node; a link to a node that is not there is quarantined."""
     if link.source not in rows or link.node not in lookups:
@@ -93,6 +110,8 @@ def _links(
     frame = read.frame.select(
         *provenance(), *verdicts, F.col("_entity").alias("entity"), F.col("_key").alias("link_raw")
     )
+    if forgotten:
+        frame = forget(frame, is_forgotten(forgotten, link.node, F.col("link_raw")))
     known = lookups[link.node].select(F.col("raw").alias("link_raw"), F.col("key").alias("link_key"))
     frame = frame.join(known, on="link_raw", how="left")
     frame = refuse(frame, F.col("link_key").isNull(), QUARANTINED, "unknown_end:link")
@@ -107,9 +126,13 @@ def _ends(mapped: Mapped, links: Mapped | None, linked: str, other: str, declare
             frame = frame.withColumn("_linked", F.lit(None).cast("string"))
         else:
             nth = F.row_number().over(Window.partitionBy("entity").orderBy("_position"))
-            first = links.accepted.withColumn("_nth", nth).where("_nth = 1")
-            first = first.select(F.col("entity").alias(raw), F.col("link_key").alias("_linked"))
+            gone = F.col("_reason").eqNullSafe(REASON)
+            known = links.frame.where((F.col("_status") == ACCEPTED) | gone)
+            first = known.withColumn("_nth", nth).where("_nth = 1")
+            first = first.select(F.col("entity").alias(raw), F.col("link_key").alias("_linked"), gone.alias("_gone"))
             frame = frame.join(first, on=raw, how="left")
+            # An end that is linked to a forgotten node must not come back under its other name.
+            frame = forget(frame, F.coalesce("_gone", F.lit(False))).drop("_gone")
         own = F.col(raw)
         if declared is not None:
             known = declared.select(F.col("raw").alias(raw), F.col("key").alias("_own"))

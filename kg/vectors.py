@@ -1,5 +1,7 @@
 """Vectors between numpy, where they are rows of a matrix, and Arrow, where they are a column of lists."""
 
+import hashlib
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,3 +18,8 @@ def matrix(column: pa.ChunkedArray) -> np.ndarray:
     """Inverse of `vector_array` for a column without nulls, all of one width: float32[rows, width]."""
     flat = pc.list_flatten(column)
     return flat.to_numpy().reshape(len(column), -1).astype(np.float32)
+
+
+def content_hash(content: bytes) -> str:
+    """The digest of a text or picture under which its vector is cached."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
