@@ -9,7 +9,6 @@ import hashlib
 import io
 import json
 import os
-import re
 import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -24,7 +23,6 @@ from kg.errors import ArchiveError
 FORMAT = 1
 MANIFEST = "manifest.json"
 WORKSPACE, DUMP = "workspace", "neo4j/neo4j.dump"
-_OUTPUT = re.compile(r"\d{8}T\d{12}-[0-9a-f]{8}")
 _BLOCK = 1 << 20
 
 
@@ -58,7 +56,7 @@ def workspace_files(root: Path, *, cache: bool = True) -> dict[str, Path]:
 
 def _whole(root: Path, name: Path) -> bool:
     """Whether a file lies in a sealed output, or in none at all."""
-    around = next((p for p in name.parents if _OUTPUT.fullmatch(p.name)), None)
+    around = next((p for p in name.parents if tables.OUTPUT_NAME.fullmatch(p.name)), None)
     return around is None or (root / around / tables.MANIFEST).is_file()
 
 

@@ -12,6 +12,11 @@ RELATIONSHIPS_WITH = f"MATCH ()-[r]->() {ANYWHERE.format('r')} RETURN type(r), c
 REASONS = f"MATCH ()-[r:{RECOMMENDED}]->() WHERE any(text IN $texts WHERE r.reason CONTAINS text) "
 COUNT_REASONS = f"{REASONS} RETURN count(*)"
 BLANK_REASONS = f"{REASONS} CALL (r) {{ SET r.reason = '' }} {IN_TRANSACTIONS} RETURN count(*)"
+COMMUNITIES = "MATCH (n) WHERE n.community IS :: STRING NOT NULL RETURN DISTINCT n.community AS key"
+COUNT_COMMUNITIES = "MATCH (n) WHERE n.community IN $communities RETURN count(*)"
+DROP_COMMUNITIES = (
+    f"MATCH (n) WHERE n.community IN $communities CALL (n) {{ REMOVE n.community }} {IN_TRANSACTIONS} RETURN count(*)"
+)
 
 
 def all_keys(label: str) -> str:

@@ -2,8 +2,11 @@
 
 Stage by stage:
 
-- `tables`, `cuts`, `loaded`: rewritten without the rows, file by file, each replaced in one step; then the manifest
-  says the new counts. Their fingerprints stay: what is left was made of the same inputs.
+- `tables`, `cuts`: rewritten without the rows, file by file, each replaced in one step; then the manifest says the new
+  counts. Their fingerprints stay: what is left was made of the same inputs. Features of others go too where their community is
+  called after the node; the next run computes them again.
+- `loaded`: outputs are deleted. They vouch by a digest for what the graph holds, which is something else now; the next
+  load reads that from the graph, and finds nothing to write.
 - `graph`, `encoded`, `trained/…`, `embeddings`: outputs are deleted, all of them. A snapshot counts its nodes by
   contiguous row numbers, tensors are laid out by those, and a network has weights of single nodes: to renumber would be
   to learn again. The next run makes them anew; texts and pictures of the others come from the cache. The vectors that
@@ -18,7 +21,6 @@ before a backup was restored.
 """
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -33,12 +35,11 @@ from pyarrow import fs
 
 from kg.id_columns import Names
 from kg.schema import RECOMMENDATION
-from kg.tables import FORMAT, MANIFEST, Manifest, Output, Workspace
+from kg.tables import FORMAT, MANIFEST, OUTPUT_NAME, Manifest, Output, Workspace
 
-LEARNED = ("graph", "encoded", "trained", "embeddings")
+REMADE = ("loaded", "graph", "encoded", "trained", "embeddings")
 REASONED = ("recommendations",)
 RECOMMENDATIONS, CSV = "recommendations", "recommendations.csv"
-_OUTPUT = re.compile(r"\d{8}T\d{12}-[0-9a-f]{8}")
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,11 @@ def holdings(workspace: Workspace, names: Names) -> list[Holding]:
     ]
     gone: list[tuple[Output, str]] = []
     if held:
-        gone += [(output, "laid out by row numbers") for output in every if stage_of(workspace, output) in LEARNED]
+        gone += [
+            (output, "laid out by or vouching for all nodes")
+            for output in every
+            if stage_of(workspace, output) in REMADE
+        ]
     if any(_beside_users(table, names) for _, table, _ in held):
         gone += [(output, "its reasons may name it") for output in every if stage_of(workspace, output) in REASONED]
     deleted = {output.path for output, _ in gone}
@@ -131,7 +136,8 @@ def _needed(table: str, schema: pa.Schema, names: Names) -> list[str]:
     if table.startswith("quarantine/"):
         return ["raw"]
     own = [column for column, _ in names.columns(table, schema)] if "edge" not in schema.names else []
-    return list(dict.fromkeys(own)) or [c for c in ("edge", "from_key", "to_key") if c in schema.names]
+    others = ["community"] if table.startswith("features/") else ["edge", "from_key", "to_key"] if not own else []
+    return list(dict.fromkeys([*own, *(column for column in others if column in schema.names)]))
 
 
 def strip(output: Output, table: str, names: Names) -> None:
@@ -221,7 +227,7 @@ def _parquet(filesystem: fs.FileSystem, folder: str) -> Iterator[str]:
 def _folders(workspace: Workspace) -> list[str]:
     selector = fs.FileSelector(workspace.root, recursive=True, allow_not_found=True)
     infos = workspace.filesystem.get_file_info(selector)
-    return sorted(i.path for i in infos if i.type == fs.FileType.Directory and _OUTPUT.fullmatch(i.base_name))
+    return sorted(i.path for i in infos if i.type == fs.FileType.Directory and OUTPUT_NAME.fullmatch(i.base_name))
 
 
 def _manifest(filesystem: fs.FileSystem, folder: str) -> dict[str, Any] | None:
@@ -243,3 +249,29 @@ def _delete(filesystem: fs.FileSystem, path: str) -> None:
     if filesystem.get_file_info(f"{path}/{MANIFEST}").is_file:
         filesystem.delete_file(f"{path}/{MANIFEST}")
     filesystem.delete_dir(path)
+
+
+# files -----------------------------------------------------------------------------------------------------
+
+
+def files(workspace: Workspace, place: str, *endings: str) -> Iterator[str]:
+    """The files with these endings at a place or below it."""
+    path = f"{workspace.root}/{place}" if place else workspace.root
+    info = workspace.filesystem.get_file_info(path)
+    selector = fs.FileSelector(path, recursive=True, allow_not_found=True)
+    for found in [info] if info.is_file else workspace.filesystem.get_file_info(selector):
+        if found.is_file and found.path.endswith(endings):
+            yield found.path
+
+
+def content_of(workspace: Workspace, path: str) -> bytes:
+    """A file's bytes, as they are."""
+    with workspace.filesystem.open_input_stream(path, compression=None) as stream:
+        return bytes(stream.read())
+
+
+def replace_file(workspace: Workspace, path: str, content: bytes) -> None:
+    """Replace a file in one step."""
+    with workspace.filesystem.open_output_stream(f"{path}.tmp", compression=None) as stream:
+        stream.write(content)
+    workspace.filesystem.move(f"{path}.tmp", path)

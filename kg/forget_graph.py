@@ -26,7 +26,16 @@ def graph_holdings(store: Store, names: Names, labels: Iterable[str], project: s
     found = store.rows(cypher.FIND_PROJECT)
     if found and found[0][0] != project:
         raise StoreError(f"the database at {store.connection.uri} holds project {found[0][0]!r}, not {project!r}")
-    return [holding for label in labels for holding in _label(store, names, label)]
+    return [*_communities(store, names), *(holding for label in labels for holding in _label(store, names, label))]
+
+
+def _communities(store: Store, names: Names) -> Iterator[Holding]:
+    """Others may have the name of their community, ``Label:key``, from the node."""
+    found = [community for [community] in store.rows(cypher_forget.COMMUNITIES)]
+    parameters = {"communities": [c for c in found if ":" in c and names.ids.holds(*c.split(":", 1))]}
+    if count := store.value(cypher_forget.COUNT_COMMUNITIES, parameters) if parameters["communities"] else 0:
+        drop = partial(store.sweep, cypher_forget.DROP_COMMUNITIES, parameters)
+        yield Holding("graph: community", f"{count} nodes whose community is called after it", drop)
 
 
 def _label(store: Store, names: Names, label: str) -> Iterator[Holding]:

@@ -1,7 +1,8 @@
 """Where the tables of a workspace name nodes: which column holds keys of which label, and which rows name some."""
 
+import contextlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any, Protocol
@@ -14,6 +15,10 @@ from kg.naming import namings
 from kg.project import Graph
 from kg.schema import EdgeType
 
+# What tables with a label's name call its keys: nodes, aliases, what resolution compared and what it kept.
+KEYS = ("key", "alias", "kept", "left", "right")
+# The same for those with a relationship's name, by its ends.
+ENDS = (("from_key", "left"), ("to_key", "right"))
 Record = dict[str, Any]
 Evaluate = Callable[[str, Sequence[Record]], list[list[str]]]
 """The values of a Spark SQL expression over records: a list each, for `explode(…)` gives several."""
@@ -64,6 +69,7 @@ class Names:
             return self._by_edge(batch)
         none = pa.array([False] * batch.num_rows)
         masks = [self.ids.mask(label, batch[column]) for column, label in self.columns(table, batch.schema)]
+        masks += [self._communities(batch)] if kind == "features" and "community" in batch.schema.names else []
         return reduce(pc.or_, masks, none)
 
     def columns(self, table: str, schema: pa.Schema) -> list[tuple[str, str]]:
@@ -75,12 +81,19 @@ class Names:
             return [("user_id", self.graph.user_label), *(("item_id", label) for label in items)]
         if name.count("-") == 2:
             edge = EdgeType.parse(name)
-            ends = (("from_key", edge.source), ("to_key", edge.target))
+            ends = [
+                (column, label)
+                for columns, label in zip(ENDS, (edge.source, edge.target), strict=True)
+                for column in columns
+            ]
             return [(column, label) for column, label in ends if column in schema.names]
-        if "key" in schema.names:
-            return [(column, name) for column in ("key", "alias") if column in schema.names]
-        # Pairs of keys and the like, which have a label's name: whatever is a string may be a key.
-        return [(field.name, name) for field in schema if pa.types.is_string(field.type)] if name in self.labels else []
+        return [(column, name) for column in KEYS if column in schema.names]
+
+    def _communities(self, batch: pa.RecordBatch) -> pa.BooleanArray:
+        """A community is called ``Label:key`` after one of its members."""
+        values = [value for value in pc.unique(batch["community"]).to_pylist() if value]
+        named = [value for value in values if self.ids.holds(*value.split(":", 1))] if values else []
+        return pc.is_in(batch["community"], value_set=pa.array(named, pa.string()))
 
     @property
     def labels(self) -> list[str]:
@@ -122,14 +135,11 @@ def as_text(value: Any) -> str | None:
 
 
 def records_in(document: Any) -> Iterator[Record]:
-    """All objects of a JSON document, at any depth."""
+    """All objects of a JSON document, at any depth, and those of texts in it that are JSON themselves."""
+    if isinstance(document, str) and document.startswith("{"):
+        with contextlib.suppress(ValueError):
+            document = json.loads(document)
     if isinstance(document, dict):
         yield document
-    for inner in _inner(document):
+    for inner in document.values() if isinstance(document, dict) else document if isinstance(document, list) else ():
         yield from records_in(inner)
-
-
-def _inner(document: Any) -> Iterable[Any]:
-    if isinstance(document, dict):
-        return document.values()
-    return document if isinstance(document, list) else ()

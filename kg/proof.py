@@ -2,7 +2,7 @@
 
 What it covers:
 
-- the graph: nodes of the label by `key`;
+- the graph: nodes of the label by `key`, and communities that are called after it;
 - every Parquet file below the workspace, in a sealed output or not: columns of keys by their label, raw rows by the
   columns that the project file's key expressions name, lines that could not be read by field and word;
 - landed and corrected rows, errors and file names in run.json and its history;
@@ -24,12 +24,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kg import cypher_forget
-from kg.forget import short
-from kg.forget_files import file_holdings, files
+from kg.forget import content_of, files, short
+from kg.forget_files import file_holdings
 from kg.forgotten import NAME, tokens
 from kg.id_columns import Names, Person
 from kg.store import Store
-from kg.tables import Workspace
+from kg.tables import OUTPUT_NAME, Workspace
 
 TEXTS = (".json", ".jsonl", ".csv", ".txt", ".tmp")
 
@@ -45,6 +45,9 @@ def left_in_graph(store: Store, person: Person) -> list[str]:
     found = []
     if count := store.value(cypher_forget.count_nodes(person.label), keys):
         found.append(f"graph: {count} nodes {person.label}")
+    communities = {"communities": [f"{person.label}:{key}" for key in person.keys]}
+    if count := store.value(cypher_forget.COUNT_COMMUNITIES, communities):
+        found.append(f"graph: communities of {count} nodes")
     if distinctive := [key for key in person.keys if is_distinctive(key)]:
         for query in (cypher_forget.NODES_WITH, cypher_forget.RELATIONSHIPS_WITH):
             rows = store.rows(query, {"keys": distinctive})
@@ -61,7 +64,9 @@ def left_in_workspace(workspace: Workspace, names: Names, person: Person, conten
         if count := _count(workspace, path, partial(_rows, table, names, distinctive, contents)):
             found.append(f"{short(workspace, path)}: {count} rows")
     for path in files(workspace, "", *TEXTS) if distinctive else ():
-        if not path.endswith(f"/{NAME}") and any(key in tokens(_text(workspace, path)) for key in distinctive):
+        if not path.endswith(f"/{NAME}") and any(
+            key in tokens(content_of(workspace, path).decode(errors="replace")) for key in distinctive
+        ):
             found.append(short(workspace, path))
     return list(dict.fromkeys(found))
 
@@ -69,7 +74,7 @@ def left_in_workspace(workspace: Workspace, names: Names, person: Person, conten
 def _table_of(path: str) -> str:
     """``stage/output/table/part.parquet`` is a file of ``table``; any other path is its own name."""
     parts = path.split("/")
-    start = next((i + 1 for i, part in enumerate(parts) if "T" in part and part[:8].isdigit()), 0)
+    start = next((i + 1 for i, part in enumerate(parts) if OUTPUT_NAME.fullmatch(part)), 0)
     return "/".join(parts[start:-1])
 
 
@@ -98,8 +103,3 @@ def _anywhere(batch: pa.RecordBatch, keys: list[str]) -> Iterator[pa.BooleanArra
             yield pc.is_in(column, value_set=wanted)
         elif pa.types.is_list(column.type) and pa.types.is_string(column.type.value_type):
             yield pa.array([bool(set(keys) & set(values or ())) for values in column.to_pylist()])
-
-
-def _text(workspace: Workspace, path: str) -> str:
-    with workspace.filesystem.open_input_stream(path) as stream:
-        return bytes(stream.read()).decode(errors="replace")

@@ -6,6 +6,7 @@ A folder without a manifest is no output. The manifest's fingerprint alone decid
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -25,6 +26,8 @@ from kg.schema import check
 FORMAT = 1
 MANIFEST = "manifest.json"
 KEEP = 2
+# <time>-<fingerprint>: what a folder of an output is called, sealed or not.
+OUTPUT_NAME = re.compile(r"\d{8}T\d{12}-\w+")
 
 
 def fingerprint(*parts: object) -> str:

@@ -1,0 +1,234 @@
+"""Forget, back up and restore a small project with a real Neo4j of its own; the tests go on from one another."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from typer.testing import CliRunner
+
+from flows import pipeline
+from flows.cli import app
+from flows.project import load_project
+from flows.servers import local_server, server_home
+from flows.settings import load_settings
+from kg.jars import Jars
+from kg.schema import embedding_schema
+from kg.server_home import saved_connection
+from kg.tables import Output, Workspace
+from tests.kg.small_graph import plain
+
+PROJECT = """\
+name: small
+sources:
+  users: {format: csv, path: users.csv}
+  films: {format: csv, path: films.csv}
+  seen: {format: csv, path: seen.csv, max_quarantined: 1}
+nodes:
+  User: {source: users, key: id, properties: {name: name}, text: [name]}
+  Film: {source: films, key: id, domain: films, properties: {title: title}}
+relationships:
+  SAW: {source: seen, from: {User: user}, to: {Film: film}, interaction: true, rules: {some: "int(stars) > 0"}}
+resolution:
+  User: {match: [mail]}
+"""
+FILES = {
+    "users.csv": "id,name,mail\nu-100,Ann,a@x\nu-200,Bob,b@x\nu-201,,b@x\nu-300,Cid,c@x\n",
+    "films.csv": "id,title\nf1,One\nf2,Two\n",
+    "seen.csv": "user,film,stars\nu-100,f1,5\nu-200,f1,4\nu-201,f2,3\nu-200,f2,0\nu-300,f2,0\nu-300,f1,1\n",
+}
+PASSWORD = "password"
+
+
+@dataclass
+class Small:
+    """The project, as a user would have it."""
+
+    folder: Path
+
+    @property
+    def path(self) -> str:
+        return str(self.folder / "small.yaml")
+
+    @property
+    def home(self) -> Path:
+        return server_home(load_settings(), "small")
+
+    @property
+    def workspace(self) -> Workspace:
+        return Workspace(self.folder / "runs/small")
+
+    def output(self, stage: str) -> Output:
+        found = self.workspace.stage(stage).current()
+        assert found
+        return found
+
+    def ingest(self) -> dict:
+        return pipeline.ingest(self.path)
+
+    def graph(self, query: str, **params: object) -> list[list[object]]:
+        server = local_server(load_settings(), "small")
+        return plain(server.start(), query, **params)
+
+    def stop(self) -> None:
+        local_server(load_settings(), "small").stop()
+
+    def command(self, *arguments: str, code: int = 0, **more: str) -> str:
+        done = CliRunner().invoke(app, [arguments[0], self.path, *arguments[1:]], **more)
+        found = getattr(done.exception, "exit_code", done.exit_code) if done.exception else done.exit_code
+        assert found == code, (done.output, done.exception)
+        return f"{done.output}{done.exception or ''}"
+
+    def files(self) -> dict[str, bytes]:
+        root = self.folder / "runs/small"
+        return {p.relative_to(root).as_posix(): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory, jars: Jars, cache: Path) -> Iterator[Small]:
+    """Ingested once; user u-201 became u-200."""
+    folder = tmp_path_factory.mktemp("small")
+    (folder / "small.yaml").write_text(PROJECT)
+    for name, text in FILES.items():
+        (folder / name).write_text(text)
+    before, here = dict(os.environ), Path.cwd()
+    os.environ |= {"CROSSGRAPH_HOME": str(folder / "home"), "CROSSGRAPH_CACHE": str(cache), "CROSSGRAPH_MEMORY": "4096"}
+    os.chdir(folder)
+    made = Small(folder)
+    try:
+        made.ingest()
+        with made.workspace.stage("embeddings").create("f") as draft:
+            draft.write(
+                "vectors/User",
+                pa.table({"key": ["u-100"], "z": [[1.0]]}, embedding_schema(["z"])),
+                embedding_schema(["z"]),
+            )
+        made.graph(
+            "MATCH (u:User {key: 'u-200'}), (f:Film {key: 'f1'}) SET u.z_a = [1.0] CREATE (u)-[:RECOMMENDED]->(f), "
+            "(u)<-[:WROTE]-(:Note {of: 'others'})"
+        )
+        yield made
+    finally:
+        made.stop()
+        os.chdir(here)
+        os.environ.clear()
+        os.environ |= before
+
+
+@pytest.fixture(scope="module")
+def early(small: Small) -> Path:
+    """A backup from before anybody was forgotten."""
+    small.stop()
+    path = small.folder / "early.tar"
+    assert "with the database" in small.command("backup", str(path))
+    assert not local_server(load_settings(), "small").status().running
+    return path
+
+
+def test_a_backup_holds_no_password(small: Small, early: Path):
+    secret = (small.home / PASSWORD).read_bytes().strip()
+    assert len(secret) > 8
+    assert secret not in early.read_bytes()
+
+
+def test_an_unknown_key_or_label_changes_nothing(small: Small, early: Path):
+    before = small.files()
+    assert "found no 'u-999'" in small.command("forget", "User", "u-999", "--yes", code=4)
+    assert "unknown label 'Usr'" in small.command("forget", "Usr", "u-200", "--yes", code=2)
+    assert small.files() == before
+
+
+def test_a_dry_run_and_a_no_change_nothing(small: Small, early: Path):
+    before = small.files()
+    told = small.command("forget", "User", "u-201", "--dry-run")
+    assert "User u-200, u-201:" in told
+    assert "graph: User: 1 nodes with 1 RECOMMENDED, 2 SAW, 1 WROTE" in told
+    assert "nodes/User: 1 of 3 rows" in told
+    small.command("forget", "User", "u-201", input="n\n", code=1)
+    assert small.files() == before
+
+
+def test_a_forgotten_user_is_gone_and_the_proof_says_so(small: Small, early: Path):
+    told = small.command("forget", "User", "u-201", "--yes")
+    assert "nothing is left" in told
+    assert "source users" in told
+    assert "related to nothing else, and kept: 1 Note" in told
+    assert small.output("tables").read("nodes/User")["key"].to_pylist() == ["u-100", "u-300"]
+    assert small.output("tables").manifest.tables["aliases/User"] == 0
+    assert {json.loads(raw)["user"] for raw in small.output("tables").read("quarantine/seen")["raw"].to_pylist()} == {
+        "u-300"
+    }
+    assert small.workspace.stage("graph").current() is None
+    for content in small.files().values():
+        assert b"u-200" not in content
+        assert b"Bob" not in content
+    assert small.graph("MATCH (n:User) RETURN n.key ORDER BY n.key") == [["u-100"], ["u-300"]]
+    assert "nothing more is found" in small.command("forget", "User", "u-200", "--yes")
+
+
+def test_a_run_brings_nothing_back(small: Small, early: Path):
+    figures = small.ingest()
+    sources = figures["stages"]["tables"]["figures"]["sources"]
+    assert sources["users"]["reasons"] == {"forgotten": 2}
+    assert sources["seen"]["reasons"] == {"forgotten": 3, "rule:some": 1}
+    assert sources["seen"]["filtered"] == 3
+    assert figures["did"]["rows_written"] <= 2  # the degree and PageRank of who is left
+    assert small.graph("MATCH (n:User) RETURN n.key ORDER BY n.key") == [["u-100"], ["u-300"]]
+    assert "nothing is left" in small.command("forget", "User", "u-201", "--yes")
+    for content in small.files().values():
+        assert b"u-20" not in content
+
+
+def test_what_is_there_is_not_overwritten(small: Small, early: Path):
+    before = small.files()
+    assert "is not empty" in small.command("restore", str(early), code=2)
+    shutil.move(small.folder / "runs", small.folder / "moved")
+    assert "holds 7 nodes" in small.command("restore", str(early), code=2)
+    shutil.move(small.folder / "moved", small.folder / "runs")
+    assert small.files() == before
+
+
+def test_an_older_backup_does_not_bring_them_back(small: Small, early: Path):
+    told = small.command("restore", str(early), "--replace")
+    assert "forgotten again" in told
+    assert small.output("tables").read("nodes/User")["key"].to_pylist() == ["u-100", "u-300"]
+    assert small.graph("MATCH (n:User) RETURN n.key ORDER BY n.key") == [["u-100"], ["u-300"]]
+    assert small.graph("MATCH (n:Note) RETURN count(n)") == [[1]]
+    for content in small.files().values():
+        assert b"u-200" not in content
+
+
+def test_after_backup_loss_and_restore_a_run_does_nothing(small: Small, early: Path):
+    small.ingest()
+    folder = small.folder / "backups"
+    folder.mkdir()
+    small.command("backup", str(folder))
+    assert local_server(load_settings(), "small").status().running
+    small.stop()
+    password = saved_connection(small.home).password
+    shutil.rmtree(small.home)
+    shutil.rmtree(small.folder / "runs")
+    told = small.command("restore", str(folder))
+    assert "restored" in told
+    assert [path for path in small.folder.rglob("*") if path.name.startswith((".dump-", "small.restoring"))] == []
+    figures = small.ingest()
+    assert figures["skipped"] == ["tables", "cuts", "loaded", "graph"]
+    assert figures["did"]["rows_written"] == 0
+    assert saved_connection(small.home).password != password
+
+
+def test_only_the_workspace_of_a_server_of_ones_own_is_saved(small: Small, early: Path, monkeypatch):
+    monkeypatch.setenv("CROSSGRAPH_NEO4J__URI", "bolt://127.0.0.1:1")
+    monkeypatch.setenv("CROSSGRAPH_NEO4J__PASSWORD", "x")
+    told = small.command("backup", str(small.folder / "own.tar"))
+    assert "without the database" in told
+    assert "neo4j-admin database dump neo4j --to-path=FOLDER" in told
+
+
+def test_a_workspace_elsewhere_is_refused(small: Small, early: Path):
+    assert "no local folder" in small.command("backup", "x.tar", "--workspace", "mock://bucket/small", code=2)
+    assert load_project(small.path).name == "small"
