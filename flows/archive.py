@@ -114,13 +114,9 @@ def _unite(run: Run, new: Path) -> None:
 
 
 def _load(run: Run, path: Path, near: Path) -> None:
-    server = local_server(run.settings, run.project.name)
     with tempfile.TemporaryDirectory(prefix=".dump-", dir=near) as folder:
         archives.unpack(path, "neo4j", Path(folder))
-        if not has_database(server.home):
-            with running(server):  # makes the home and a password of its own
-                pass
-        load(server, Path(folder))
+        load(local_server(run.settings, run.project.name), Path(folder))
 
 
 def _notes(run: Run, found: Archive, again: int) -> list[str]:

@@ -53,7 +53,8 @@ def dump(server: LocalServer, folder: Path) -> Path:
 
 
 def load(server: LocalServer, folder: Path) -> None:
-    """Replace the database by ``neo4j.dump`` of a folder; the server must have been started once."""
+    """Replace the database by ``neo4j.dump`` of a folder; a home that is not there yet is made, password and all."""
+    server.prepare()
     with stopped(server):
         server.admin("database", "load", DATABASE, f"--from-path={folder}", "--overwrite-destination=true")
 

@@ -3,8 +3,8 @@
 Stage by stage:
 
 - `tables`, `cuts`: rewritten without the rows, file by file, each replaced in one step; then the manifest says the new
-  counts. Their fingerprints stay: what is left was made of the same inputs. Features of others go too where their community is
-  called after the node; the next run computes them again.
+  counts. Their fingerprints stay: what is left was made of the same inputs. Features of others go too where their
+  community is called after the node; the next run computes them again.
 - `loaded`: outputs are deleted. They vouch by a digest for what the graph holds, which is something else now; the next
   load reads that from the graph, and finds nothing to write.
 - `graph`, `encoded`, `trained/…`, `embeddings`: outputs are deleted, all of them. A snapshot counts its nodes by

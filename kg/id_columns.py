@@ -64,10 +64,12 @@ class Names:
         """Bool[rows]: the rows of a table (under its name in a manifest) that name one of the ids."""
         kind, _, name = table.partition("/")
         if kind == "quarantine":
-            return pa.array(self.records(name, [json.loads(raw or "{}") for raw in batch["raw"].to_pylist()]))
+            return pa.array(
+                self.records(name, [json.loads(raw or "{}") for raw in batch["raw"].to_pylist()]), pa.bool_()
+            )
         if "edge" in batch.schema.names:
             return self._by_edge(batch)
-        none = pa.array([False] * batch.num_rows)
+        none = pa.array([False] * batch.num_rows, pa.bool_())
         masks = [self.ids.mask(label, batch[column]) for column, label in self.columns(table, batch.schema)]
         masks += [self._communities(batch)] if kind == "features" and "community" in batch.schema.names else []
         return reduce(pc.or_, masks, none)
@@ -119,7 +121,7 @@ class Names:
         return any(self.ids.holds(label, token) for token in tokens(line) for label in labels)
 
     def _by_edge(self, batch: pa.RecordBatch) -> pa.BooleanArray:
-        found = pa.array([False] * batch.num_rows)
+        found = pa.array([False] * batch.num_rows, pa.bool_())
         for name in pc.unique(batch["edge"]).to_pylist():
             edge = EdgeType.parse(name)
             ends = pc.or_(self.ids.mask(edge.source, batch["from_key"]), self.ids.mask(edge.target, batch["to_key"]))

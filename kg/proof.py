@@ -92,7 +92,7 @@ def _rows(
         masks = [pc.is_in(batch["hash"], value_set=pa.array(sorted(contents), pa.string()))]
     else:
         masks = [names.rows(table, batch)]
-    return reduce(pc.or_, [*masks, *_anywhere(batch, distinctive)], pa.array([False] * batch.num_rows))
+    return reduce(pc.or_, [*masks, *_anywhere(batch, distinctive)], pa.array([False] * batch.num_rows, pa.bool_()))
 
 
 def _anywhere(batch: pa.RecordBatch, keys: list[str]) -> Iterator[pa.BooleanArray]:
@@ -102,4 +102,4 @@ def _anywhere(batch: pa.RecordBatch, keys: list[str]) -> Iterator[pa.BooleanArra
         if pa.types.is_string(column.type):
             yield pc.is_in(column, value_set=wanted)
         elif pa.types.is_list(column.type) and pa.types.is_string(column.type.value_type):
-            yield pa.array([bool(set(keys) & set(values or ())) for values in column.to_pylist()])
+            yield pa.array([bool(set(keys) & set(values or ())) for values in column.to_pylist()], pa.bool_())

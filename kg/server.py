@@ -96,6 +96,15 @@ class LocalServer:
             self._choose_ports(bolt_port, http_port)
             return self._launch_and_wait(timeout)
 
+    def prepare(self, timeout: float = 60) -> None:
+        """Make the home, its configuration and its password, as a first start would; nothing is started."""
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        busy = f"another process is starting or stopping the Neo4j in {self.home}"
+        with held(self.home / "start.lock", wait=timeout, busy=busy):
+            if find_process(self.home) is None:
+                self._choose_ports(None, None)
+                self._prepare()
+
     def stop(self, timeout: float = 60) -> bool:
         """Stop the server, by force after `timeout` seconds; false when it was not running."""
         if not self.home.is_dir():

@@ -101,13 +101,6 @@ def test_rows_that_make_or_name_a_forgotten_node_are_filtered(spark, tmp_path: P
         "links": 1,
         "triples": 2,
     }
-    assert sources["users"]["reasons"] == {REASON: 3}
+    # By mapping: the users u7 and u8, the city of u8, and the line.
+    assert sources["users"]["reasons"] == {REASON: 4}
     assert all(account["coerced"] == 0 for account in sources.values())
-
-
-def test_without_a_record_all_of_it_is_there(spark, tmp_path: Path):
-    for name, text in FILES.items():
-        (tmp_path / name).write_text(text)
-    output = run_in(tmp_path, GRAPH, spark)
-    assert keys(output, "nodes/Film") == ["f1", "f2"]
-    assert output.manifest.figures["sources"]["users"]["quarantined"] == 2
