@@ -204,8 +204,11 @@ class LocalServer:
     def _wait(self, timeout: float) -> Connection:
         connection = self.connection()
         until = time.monotonic() + timeout
+        seen = True
         while time.monotonic() < until:
-            if find_process(self.home) is None:
+            # For a moment after its start a process has no command line, by which we know it: look twice.
+            before, seen = seen, find_process(self.home) is not None
+            if not (before or seen):
                 complaint = last_complaint(self.log_file.read_text(errors="replace"))
                 raise MachineError(f"Neo4j ended while starting: {complaint}; see {self.log_file}")
             if answers(connection):
