@@ -81,7 +81,8 @@ def ingest(
 ) -> None:
     """Write all tables of a graph, its meta and figures into a draft; `progress` is told each step.
 
-    `encode` makes the vectors of texts that resolution compares by cosine. Rows that make or name a node of `forgotten` are filtered.
+    `encode` makes the vectors of texts that resolution compares by cosine. Rows that make or name a node of `forgotten`
+    are filtered.
 
     Raises `SourceError` (a source is missing or lacks a column), `ConfigError` (an expression is wrong),
     `QuarantineError` (too many bad rows) or `MachineError` (disk or memory); the draft is then worth nothing.
