@@ -23,7 +23,21 @@ def test_help_imports_nothing_heavy():
         "assert not heavy, heavy"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    for command in ("setup", "demo", "run", "ingest", "embed", "recommend", "evaluate", "query", "doctor", "neo4j"):
+    for command in (
+        "setup",
+        "demo",
+        "run",
+        "ingest",
+        "embed",
+        "recommend",
+        "evaluate",
+        "query",
+        "doctor",
+        "neo4j",
+        "forget",
+        "backup",
+        "restore",
+    ):
         assert command in done.stdout
 
 
