@@ -47,9 +47,7 @@ def forget(run: Run, label: str, key: str, *, confirm: Callable[[Outcome], bool]
         before = Forgotten.read(run.workspace)
         outcome = Outcome(person.keys, work.find(person, [label]))
         if not outcome.removed and not before.holds(label, key):
-            raise UnknownIdError(
-                label, "a key that the graph or the workspace holds", f"found no {key!r}; see {label}.key"
-            )
+            raise UnknownIdError(label, "a key that the graph or the workspace holds", f"found no {key!r}")
         if not confirm(outcome):
             return outcome
         outcome.reminders = work.reminders(person)
