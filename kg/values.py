@@ -71,9 +71,13 @@ def _convert(expression: str, type_: pa.DataType, scalar: Any) -> str:
 
 
 def _make(x: str, type_: pa.DataType) -> str:
+    if pt.is_timestamp(type_) and type_.tz:
+        # 1 µs each, where adding a duration to 1970 takes 2. It takes no nanoseconds below zero.
+        second = f"{x} / 1000000 - CASE WHEN {x} % 1000000 < 0 THEN 1 ELSE 0 END"
+        return f"datetime.fromEpoch({second}, ({x} % 1000000 + 1000000) % 1000000 * 1000)"
     if pt.is_timestamp(type_):
-        start = "datetime({epochMillis: 0})" if type_.tz else "localdatetime({year: 1970})"
-        return f"{start} + duration({{microseconds: {x}}})"
+        # Microseconds alone overflow, unnoticed, 292 years from 1970.
+        return f"localdatetime({{year: 1970}}) + duration({{seconds: {x} / 1000000, microseconds: {x} % 1000000}})"
     return f"date({{year: 1970}}) + duration({{days: {x}}})" if pt.is_date32(type_) else x
 
 

@@ -110,6 +110,8 @@ def test_neo4j_takes_hostile_names_as_names(clean_connection: Connection) -> Non
     [
         (pa.timestamp("us", "UTC"), -1, "datetime('1969-12-31T23:59:59.999999Z')"),
         (pa.timestamp("us", "UTC"), 1_600_000_000_123_456, "datetime('2020-09-13T12:26:40.123456Z')"),
+        (pa.timestamp("us", "UTC"), -62_135_596_800_000_000, "datetime('0001-01-01T00:00:00Z')"),
+        (pa.timestamp("us"), -62_135_596_799_999_999, "localdatetime('0001-01-01T00:00:00.000001')"),
         (pa.timestamp("us"), -1, "localdatetime('1969-12-31T23:59:59.999999')"),
         (pa.date32(), -1, "date('1969-12-31')"),
         (pa.date32(), 18262, "date('2020-01-01')"),
