@@ -46,7 +46,7 @@ class Options(BaseModel, frozen=True, extra="forbid"):
     """How far from a change a node is affected: the network's layers and one more."""
     node_rows: int = Field(10_000, ge=1)
     """Rows a batch: what a transaction holds, and what a kill costs."""
-    edge_rows: int = Field(20_000, ge=1)
+    edge_rows: int = Field(5_000, ge=1)
 
 
 DEFAULTS = Options()
