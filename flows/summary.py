@@ -87,13 +87,14 @@ def _sources(figures: Figures) -> tuple[str, list[str], Rows]:
 
 
 def _graph(stage: Figures) -> tuple[str, list[str], Rows]:
-    counts = ["rows", "created", "updated", "unchanged", "deleted"]
+    counts = ["rows", "created", "updated", "unchanged", "deleted", "kept", "refused"]
     rows = []
     for kind in ("nodes", "relationships"):
         for name, account in stage["figures"][kind].items():
             done = dict(account)
             if stage["skipped"]:
-                done |= {"created": 0, "updated": 0, "deleted": 0, "unchanged": account["rows"]}
+                done |= dict.fromkeys(counts, 0) | {"rows": account["rows"], "refused": account["refused"]}
+                done["unchanged"] = account["rows"] - account["refused"]
             rows.append([name, *(str(done[count]) for count in counts)])
     return "Graph", ["of", *counts], rows
 
