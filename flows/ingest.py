@@ -1,17 +1,23 @@
 """From sources to the graph in Neo4j and out again as a snapshot: stages `tables`, `cuts`, `loaded` and `graph`."""
 
 import logging
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from typing import TYPE_CHECKING
 
 from flows.progress import by_table, steps
 from flows.tasks import Run
 from kg.forgotten import Forgotten
+from kg.landing import Landing
 from kg.project import Graph
 from kg.source_fingerprint import source_fingerprints
 from kg.store import Store
 from kg.tables import Draft, Output
 
 if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
     from kg.resolve_records import Encode
 
 LOG = logging.getLogger("crossgraph")
@@ -20,16 +26,18 @@ EXPORT = ["kg.export"]
 
 
 def make_tables(run: Run) -> Output:
-    """Clean, map, resolve and account for every row; Spark runs only where something changed."""
-    graph = run.graph
-    inputs: list[object] = [graph.model_dump(mode="json", exclude={"split"}), source_fingerprints(graph.sources)]
-    code = ["kg.clean"]
-    if graph.cosine and run.embed_config.text:
-        inputs.append(run.embed_config.text.model_dump())
-        code.append("flows.encoding")
-    forgotten = Forgotten.read(run.workspace)
-    inputs += [forgotten.fingerprint] if forgotten else []
-    output = run.stage("tables", inputs, code, lambda draft: _ingest(run, graph, draft, forgotten))
+    """Clean, map, resolve and account for every row; Spark runs only where something changed, or to read a database."""
+    graph, landing, forgotten = run.graph, Landing.of(run.workspace), Forgotten.read(run.workspace)
+    with steps("ingest") as progress, _spark(run) as spark:
+        _land(run, landing, spark, progress)
+
+        def make(draft: Draft) -> None:
+            from kg.clean import ingest
+
+            encode = _encode(run, graph)
+            ingest(graph, spark(), draft, progress, landing=landing, encode=encode, forgotten=forgotten)
+
+        output = run.stage("tables", *_inputs(run, graph, landing, forgotten), make)
     for name, account in output.manifest.figures["sources"].items():
         counts = ", ".join(f"{account[k]} {k}" for k in ("accepted", "duplicate", "filtered", "quarantined", "coerced"))
         LOG.info("source %s: %s rows = %s", name, account["rows"], counts)
@@ -38,24 +46,53 @@ def make_tables(run: Run) -> Output:
     return output
 
 
-def _ingest(run: Run, graph: Graph, draft: Draft, forgotten: Forgotten) -> None:
-    from kg.clean import ingest as clean
-    from kg.spark import session
+def _inputs(run: Run, graph: Graph, landing: Landing, forgotten: Forgotten) -> tuple[list[object], list[str]]:
+    """What the tables are made from, and the modules that make them."""
+    fingerprints = source_fingerprints(graph.sources, landing)
+    inputs: list[object] = [graph.model_dump(mode="json", exclude={"split"}), fingerprints]
+    code = ["kg.clean"]
+    if graph.cosine and run.embed_config.text:
+        inputs.append(run.embed_config.text.model_dump())
+        code.append("flows.encoding")
+    return inputs + ([forgotten.fingerprint] if forgotten else []), code
 
+
+def _land(run: Run, landing: Landing, spark: Callable[[], "SparkSession"], progress: Callable[[str], None]) -> None:
+    """Bring into the workspace what databases, APIs and sources that append have delivered since the last run."""
+    if not any(source.place is not None and source.lands for source in run.graph.sources.values()):
+        return
+    from kg.land import land
+
+    with run.report.timed("landing"):
+        new = land(run.graph.sources, landing, run.settings.credentials, spark, progress)
+    run.report.content["landed"] = new
+    for name, count in new.items():
+        what = {"jdbc": "rows", "http": "pages"}.get(run.graph.sources[name].format, "files")
+        LOG.info("source %s: %s new %s landed", name, count, what)
+
+
+@contextmanager
+def _spark(run: Run) -> Iterator[Callable[[], "SparkSession"]]:
+    """Gives what starts Spark when it is called first; it is stopped when the block ends."""
     settings = run.settings
-    run.start_neo4j()
-    with (
-        steps("ingest") as progress,
-        session(
-            run.java,
-            run.jars.spark,
-            master=settings.spark.master,
-            memory=f"{settings.split.spark}m",
-            conf=settings.spark.conf,
-            java_options=settings.java_options,
-        ) as spark,
-    ):
-        clean(graph, spark, draft, progress, encode=_encode(run, graph), forgotten=forgotten)
+    with ExitStack() as stack:
+
+        @cache
+        def started() -> "SparkSession":
+            from kg.spark import session
+
+            run.start_neo4j()
+            opened = session(
+                run.java,
+                run.jars.spark,
+                master=settings.spark.master,
+                memory=f"{settings.split.spark}m",
+                conf=settings.spark.conf,
+                java_options=settings.java_options,
+            )
+            return stack.enter_context(opened)
+
+        yield started
 
 
 def _encode(run: Run, graph: Graph) -> "Encode | None":

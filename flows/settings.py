@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from kg.errors import ConfigError
 from kg.jars import default_cache
 from kg.server_home import Connection
+from kg.source_config import Credentials
 
 PREFIX = "CROSSGRAPH_"
 
@@ -42,6 +43,28 @@ class SparkSettings(BaseModel):
     master: str = "local[*]"
     conf: dict[str, str] = {}
     """Spark's own settings, as JSON: `CROSSGRAPH_SPARK__CONF='{"spark.sql.shuffle.partitions": "64"}'`."""
+
+
+class SourceSettings(BaseModel):
+    """What one source's database or API is opened with: `CROSSGRAPH_SOURCES__<NAME>__PASSWORD` and so on."""
+
+    user: str | None = None
+    password: SecretStr | None = None
+    token: SecretStr | None = None
+    """Sent to an HTTP API as `Authorization: Bearer …`."""
+    headers: dict[str, SecretStr] = {}
+    """As JSON."""
+    parameters: dict[str, SecretStr] = {}
+    """Query parameters of an HTTP API, as JSON."""
+
+    def credentials(self) -> Credentials:
+        """The same with the secrets in the open, for the reader alone."""
+        password, token = (secret.get_secret_value() if secret else None for secret in (self.password, self.token))
+        headers, parameters = (
+            {name: secret.get_secret_value() for name, secret in part.items()}
+            for part in (self.headers, self.parameters)
+        )
+        return Credentials(self.user, password, token, headers, parameters)
 
 
 @dataclass(frozen=True)
@@ -74,6 +97,8 @@ class Settings(BaseSettings):
     memory: int = Field(8192, ge=3072)
     """MiB in all that one run may take."""
     spark: SparkSettings = SparkSettings()
+    sources: dict[str, SourceSettings] = Field({}, repr=False)
+    """Credentials by source, its name in small letters."""
     prefect: bool = True
     """Whether commands run as Prefect flows, with records in Prefect's database; without, they start faster."""
     device: Literal["auto", "cpu", "cuda"] | None = None
@@ -83,6 +108,11 @@ class Settings(BaseSettings):
     def cache_folder(self) -> Path:
         """The cache's place, the default worked out."""
         return self.cache or default_cache(str(self.xdg_cache_home) if self.xdg_cache_home else None)
+
+    @property
+    def credentials(self) -> dict[str, Credentials]:
+        """Credentials by the source's name in small letters."""
+        return {name.lower(): source.credentials() for name, source in self.sources.items()}
 
     @property
     def split(self) -> Memory:
@@ -102,8 +132,12 @@ def load_settings() -> Settings:
     """Read the environment; `ConfigError` names the variable that is wrong."""
     try:
         return Settings()
+    except SettingsError as error:  # its cause holds the text, which may be a secret
+        raise ConfigError(f"{PREFIX}…: {error}: expected JSON where a variable holds more than one value") from None
     except ValidationError as error:
         first = error.errors()[0]
         variable = PREFIX + "__".join(str(part).upper() for part in first["loc"])
         wanted = first["msg"].replace("Input should be", "expected", 1)
+        if {"sources", "password"} & set(first["loc"]):  # neither the message nor its cause may hold a secret
+            raise ConfigError(f"{variable}: {wanted}") from None
         raise ConfigError(f"{variable}: {wanted} (found {first['input']!r})") from error

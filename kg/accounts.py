@@ -19,7 +19,7 @@ from kg.forgotten import REASON as FORGOTTEN
 from kg.mapping import ACCEPTED, FILTERED, QUARANTINED, Mapped
 from kg.project import Graph
 from kg.schema import QUARANTINE
-from kg.sources import MALFORMED, Rows
+from kg.source_rows import LOST, MALFORMED, Rows
 from kg.spark import conform, packed
 
 EXAMPLES = 3
@@ -33,8 +33,9 @@ OUTCOMES = (FILTERED, ACCEPTED, QUARANTINED)
 class SourceAccount:
     """Rows of one source; ``rows = accepted + duplicate + filtered + quarantined``.
 
-    `coerced` counts property values that became null because a cast lost them, `reasons` quarantined and filtered
-    rows by reason (a row refused by two tables counts under both, and one that another table accepted counts too).
+    `coerced` counts values that became null because a cast lost them or because they are no picture, `reasons`
+    quarantined and filtered rows and lost pictures by reason (a row refused by two tables counts under both, and one
+    that another table accepted counts too).
     """
 
     rows: int = 0
@@ -61,9 +62,11 @@ class TableAccount:
 def read_accounts(rows: Mapping[str, Rows]) -> dict[str, SourceAccount]:
     """Count every source's rows, duplicates and unreadable rows; reads all sources at once."""
     accounts = {name: SourceAccount() for name in rows}
-    frames = [r.frame.select("_source", "_duplicate", MALFORMED) for r in rows.values()]
-    counted = packed(reduce(DataFrame.unionAll, frames)).groupBy("_source", "_duplicate", MALFORMED).count()
-    for name, duplicate, malformed, count in counted.collect():
+    none = F.lit(None).cast("string").alias(LOST)
+    keys = ["_source", "_duplicate", MALFORMED]
+    frames = [r.frame.select(*keys, LOST if LOST in r.frame.columns else none) for r in rows.values()]
+    counted = packed(reduce(DataFrame.unionAll, frames)).groupBy(*keys, LOST).count()
+    for name, duplicate, malformed, lost, count in counted.collect():
         account = accounts[name]
         account.rows += count
         if duplicate:
@@ -72,6 +75,10 @@ def read_accounts(rows: Mapping[str, Rows]) -> dict[str, SourceAccount]:
             status = FILTERED if malformed == FORGOTTEN else QUARANTINED
             setattr(account, status, getattr(account, status) + count)
             account.reasons[malformed] = account.reasons.get(malformed, 0) + count
+        elif lost:
+            for column in lost.split(","):
+                account.coerced += count
+                account.reasons[f"broken_image:{column}"] = account.reasons.get(f"broken_image:{column}", 0) + count
     return accounts
 
 

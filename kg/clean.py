@@ -20,6 +20,7 @@ from kg.features import features
 from kg.forgotten import NOTHING, Forgotten
 from kg.forgotten_rows import withhold, withhold_unreadable
 from kg.k_core import k_core
+from kg.landing import Landing
 from kg.mapping import Mapped
 from kg.naming import namings
 from kg.nodes import map_nodes, merge
@@ -76,13 +77,15 @@ def ingest(
     spark: SparkSession,
     draft: Draft,
     progress: Progress = lambda step: None,
+    *,
+    landing: Landing | None = None,
     encode: Encode | None = None,
     forgotten: Forgotten = NOTHING,
 ) -> None:
     """Write all tables of a graph, its meta and figures into a draft; `progress` is told each step.
 
-    `encode` makes the vectors of texts that resolution compares by cosine. Rows that make or name a node of `forgotten`
-    are filtered.
+    `landing` holds what sources delivered; default: the one of the draft's workspace. `encode` makes the vectors of
+    texts that resolution compares by cosine. Rows that make or name a node of `forgotten` are filtered.
 
     Raises `SourceError` (a source is missing or lacks a column), `ConfigError` (an expression is wrong),
     `QuarantineError` (too many bad rows) or `MachineError` (disk or memory); the draft is then worth nothing.
@@ -90,7 +93,7 @@ def ingest(
     with translated("ingest"):
         work = _Work(graph, draft, encode, forgotten)
         progress("reading sources")
-        _read(work, spark)
+        _read(work, spark, landing or Landing(draft.filesystem, f"{draft.path.rsplit('/', 2)[0]}/landing"))
         progress("counting rows")
         sources = accounts.read_accounts(work.rows)
         progress("mapping nodes")
@@ -121,12 +124,14 @@ def _threads(function: Callable[[str], None], names: Iterable[str], meanwhile: I
             each.result()
 
 
-def _read(work: _Work, spark: SparkSession) -> None:
-    present = {name: source for name, source in work.graph.sources.items() if source.path is not None}
-    work.left_out |= {f"sources.{name}": "its path is null" for name in work.graph.sources if name not in present}
+def _read(work: _Work, spark: SparkSession, landing: Landing) -> None:
+    present = {name: source for name, source in work.graph.sources.items() if source.place is not None}
+    work.left_out |= {
+        f"sources.{name}": "its path or url is null" for name in work.graph.sources if name not in present
+    }
 
     def load(name: str) -> None:
-        rows = read(spark, name, present[name])
+        rows = read(spark, name, present[name], landing)
         if work.forgotten:
             labels = {naming.label for naming in namings(work.graph, name)}
             rows = replace(rows, frame=withhold_unreadable(rows, labels, work.forgotten))

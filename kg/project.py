@@ -171,6 +171,8 @@ class Graph(Section):
 
     def problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         """Places in the file that do not fit together, each with what was expected."""
+        for name, source in self.sources.items():
+            yield from source.problems(("sources", name))
         yield from self._node_problems()
         for name, relationship in self.relationships.items():
             yield from self._relationship_problems(("relationships", name), relationship)

@@ -23,6 +23,7 @@ from pyspark.sql.types import DataType
 from kg.errors import MachineError, SourceError
 from kg.jars import infra_path
 from kg.java import Java
+from kg.locations import spark_uri
 from kg.tables import Draft
 
 # No split is larger than a file and no two files share one, so a line's number within its task is its number
@@ -32,6 +33,9 @@ ONE_TASK_A_FILE = {
     "spark.sql.files.openCostInBytes": "1t",
     "spark.sql.files.minPartitionNum": "1",
 }
+
+# What one task reads of a file that may be split: some million rows.
+SPLIT = "32m"
 
 # An invalid cast gives null, which kg.clean then finds; our timestamps are instants in microseconds.
 FIXED = {
@@ -60,13 +64,13 @@ LOCAL = {
     "spark.scheduler.mode": "FAIR",
 }
 
+# A database's timestamps without a zone are read in the JVM's and asked for in the session's: both are UTC.
+UTC = "-Duser.timezone=UTC"
+
 # Runs of a minute never repay the slower of the two compilers: it took half of the processor time of a small run.
 # With that one the JVM keeps 48 MiB for compiled code; four ingests in one session filled them, and what came after
 # was interpreted.
 LOCAL_JVM = ["-XX:TieredStopAtLevel=1", "-XX:ReservedCodeCacheSize=256m", "-XX:+UseSerialGC"]
-
-# Where Spark writes what pyarrow's file systems name by a plain path.
-SCHEMES = {"local": "file", "hdfs": "hdfs", "s3": "s3a", "gcs": "gs", "abfs": "abfs"}
 
 
 @contextmanager
@@ -103,12 +107,18 @@ def start(
     scratch = tempfile.mkdtemp(prefix="crossgraph-spark-")
     local = master.startswith("local")
     log4j = (infra_path() / "spark" / "log4j2.properties").as_uri()
-    options = [f"-Dlog4j2.configurationFile={log4j}", *(LOCAL_JVM if local else []), *java.options(java_options)]
+    options = [
+        "-Duser.timezone=UTC",
+        f"-Dlog4j2.configurationFile={log4j}",
+        *(LOCAL_JVM if local else []),
+        *java.options(java_options),
+    ]
     settings = (LOCAL if local else {}) | {
         "spark.master": master,
         "spark.app.name": "crossgraph",
         "spark.driver.memory": memory,
         "spark.driver.extraJavaOptions": " ".join(options),
+        "spark.executor.extraJavaOptions": UTC,
         "spark.jars": ",".join(str(jar) for jar in jars),
         "spark.local.dir": scratch,
         "spark.sql.warehouse.dir": f"{scratch}/warehouse",
@@ -179,7 +189,7 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 def first_line(error: BaseException) -> str:
     """What a Spark or JVM error says, without its stack: the deepest cause's first line."""
     text = str(error)
-    causes = re.findall(r"^(?:Caused by: )?[\w.$]+(?:Exception|Error): (.+)$", text, flags=re.M)
+    causes = re.findall(r"^(?:: |Caused by: )?[\w.$]+(?:Exception|Error): (.+)$", text, flags=re.M)
     lines = [line.strip() for line in [*reversed(causes), *text.splitlines()] if line.strip()]
     return (lines[0] if lines else type(error).__name__)[:300]
 
@@ -200,11 +210,23 @@ def translated(what: str) -> Iterator[None]:
 
 def location(draft: Draft, table: str) -> str:
     """The URI under which Spark writes a draft's table."""
-    kind = draft.filesystem.type_name
-    if kind not in SCHEMES:
-        raise MachineError(f"Spark cannot write to a workspace on {kind!r}, expected one of {sorted(SCHEMES)}")
-    path = draft.location(table)
-    return f"{SCHEMES[kind]}://{path}"
+    return spark_uri(draft.filesystem, draft.location(table))
+
+
+def splitting(spark: SparkSession) -> SparkSession:
+    """A session of the same Spark that reads a file by many tasks, for formats whose rows know their numbers."""
+    other = spark.newSession()
+    for name in ONE_TASK_A_FILE:
+        other.conf.unset(name)
+    other.conf.set("spark.sql.files.maxPartitionBytes", SPLIT)
+    other.conf.set("spark.sql.files.openCostInBytes", "1m")
+    return other
+
+
+def of_session(spark: SparkSession, frame: DataFrame) -> DataFrame:
+    """The same frame among those of this session; its files are read as its own session was told."""
+    plan = frame._jdf.queryExecution().analyzed()
+    return DataFrame(spark._jvm.org.apache.spark.sql.Dataset.ofRows(spark._jsparkSession, plan), spark)  # type: ignore[union-attr]
 
 
 def conform(frame: DataFrame, schema: pa.Schema) -> DataFrame:

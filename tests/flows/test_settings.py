@@ -4,6 +4,7 @@ import pytest
 
 from flows.settings import load_settings
 from kg.errors import ConfigError
+from kg.source_config import Credentials
 
 
 def test_the_environment_is_read_with_its_groups(monkeypatch, tmp_path):
@@ -46,3 +47,21 @@ def test_what_runs_at_the_same_time_fits_the_memory(monkeypatch):
     server = parts.neo4j_heap + parts.neo4j_pages
     assert settings.memory == 8192
     assert max(parts.spark, parts.torch) + server <= settings.memory * 3 / 4
+
+
+def test_credentials_of_sources_come_by_name_and_no_message_repeats_them(monkeypatch):
+    monkeypatch.setenv("CROSSGRAPH_SOURCES__RATINGS__USER", "reader")
+    monkeypatch.setenv("CROSSGRAPH_SOURCES__RATINGS__PASSWORD", "sesame")
+    monkeypatch.setenv("CROSSGRAPH_SOURCES__My_Api__HEADERS", '{"X-Key": "sesame"}')
+    settings = load_settings()
+    assert settings.credentials == {
+        "ratings": Credentials("reader", "sesame"),
+        "my_api": Credentials(headers={"X-Key": "sesame"}),
+    }
+    assert "sesame" not in f"{settings!r} {settings} {settings.model_dump()}"
+    for wrong in ("sesame", '["sesame"]', '{"X-Key": ["sesame"]}'):
+        monkeypatch.setenv("CROSSGRAPH_SOURCES__MY_API__HEADERS", wrong)
+        with pytest.raises(ConfigError, match=r"CROSSGRAPH_.*expected") as caught:
+            load_settings()
+        assert "sesame" not in str(caught.value)
+        assert caught.value.__suppress_context__

@@ -1,9 +1,11 @@
-"""Every format's rows with their exact file, line and order, and what of them cannot be read."""
+"""Every file format's rows with their exact file, line and order, and what of them cannot be read."""
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -12,6 +14,7 @@ from pyspark.sql import SparkSession
 
 from kg.errors import SourceError
 from kg.source_config import Source
+from kg.source_rows import FEW
 from kg.sources import Rows, is_picture, read
 
 
@@ -69,6 +72,52 @@ def test_parquet_rows_are_numbered_from_1_and_repeats_can_be_kept(spark: SparkSe
     assert sorted(r["id"] for r in dropped.good.collect()) == [5, 6]
     kept = read(spark, "p", source(tmp_path, "*.parquet", format="parquet", duplicates="keep"))
     assert sorted(r["id"] for r in kept.good.collect()) == [5, 5, 6]
+
+
+def test_compressed_files_by_glob_keep_their_lines(spark: SparkSession, tmp_path: Path) -> None:
+    (tmp_path / "a.tsv.gz").write_bytes(gzip.compress(b"id\tname\n1\tone\n\n2\ttwo\ttoo many\n3\tthree\n"))
+    (tmp_path / "b.tsv").write_text("id\tname\n4\tfour\n")
+    tables = read(spark, "s", source(tmp_path, "*.tsv*", options={"sep": "\t"}))
+    assert [row[:4] for row in placed(tables)] == [
+        ("a.tsv.gz", 2, None, "1"),
+        ("a.tsv.gz", 4, "malformed", "2"),
+        ("a.tsv.gz", 5, None, "3"),
+        ("b.tsv", 2, None, "4"),
+    ]
+    (tmp_path / "c.jsonl.gz").write_bytes(gzip.compress(b'{"id": 7}\n\n{"id": \n{"id": 8}\n'))
+    objects = read(spark, "s", source(tmp_path, "*.jsonl.gz", format="jsonl"))
+    assert placed(objects) == [
+        ("c.jsonl.gz", 1, None, 7),
+        ("c.jsonl.gz", 3, "malformed", None),
+        ("c.jsonl.gz", 4, None, 8),
+    ]
+
+
+def test_many_files_by_uri_are_each_their_own(spark: SparkSession, tmp_path: Path) -> None:
+    folder = tmp_path / "with a blank"
+    folder.mkdir()
+    for number in range(FEW + 3):
+        (folder / f"{number:02d}.csv").write_text(f"id\n{number}\n{number}\n")
+    rows = read(spark, "s", source(tmp_path, "").model_copy(update={"path": f"file://{folder}/*.csv"}))
+    expected = [(f"{n:02d}.csv", row, None, str(n)) for n in range(FEW + 3) for row in (2, 3)]
+    assert placed(rows) == expected
+    assert {Path(r["_file"]).parent for r in rows.frame.collect()} == {folder}
+
+
+def test_one_parquet_file_is_read_by_many_tasks_and_its_rows_keep_their_numbers(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kg.spark.SPLIT", "64k")
+    ids = np.random.default_rng(0).integers(0, 2**60, 40_000)
+    pq.write_table(pa.table({"id": ids}), tmp_path / "a.parquet", row_group_size=5_000, compression="none")
+    rows = read(spark, "s", source(tmp_path, "a.parquet", format="parquet", duplicates="keep"))
+    assert rows.frame.rdd.getNumPartitions() >= 4
+    found = rows.frame.select("_row", "id").toPandas().sort_values("_row")
+    assert found["_row"].tolist() == list(range(1, 40_001))
+    assert (found["id"].to_numpy() == ids).all()
+    # A text file beside it is still read by one task.
+    (tmp_path / "a.csv").write_text("id\n" + "".join(f"{n}\n" for n in ids))
+    assert read(spark, "s", source(tmp_path, "a.csv", duplicates="keep")).frame.rdd.getNumPartitions() == 1
 
 
 def test_pictures_are_rows_by_path_and_broken_ones_are_known(spark: SparkSession, tmp_path: Path) -> None:
