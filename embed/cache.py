@@ -50,6 +50,14 @@ class VectorCache:
                 found |= zip(table["hash"].to_pylist(), matrix(table["vector"]), strict=True)
         return found
 
+    def known(self) -> set[str]:
+        """The hashes of all vectors that are there."""
+        found: set[str] = set()
+        for path in self._parts():
+            with self.filesystem.open_input_file(path) as file:
+                found.update(pq.read_table(file, columns=["hash"])["hash"].to_pylist())
+        return found
+
     def add(self, hashes: list[str], vectors: np.ndarray) -> None:
         """One more part; it gets its name when it is complete."""
         self.filesystem.create_dir(self.folder, recursive=True)

@@ -10,6 +10,7 @@ import typer
 
 from flows.cli_upkeep import backup, forget, restore
 from flows.options import Debug, ProjectArgument, Sets, WorkspaceOption
+from flows.quarantine_cli import app as quarantine_app
 from kg.errors import CrossGraphError, MachineError
 
 INTERRUPTED = 130
@@ -24,6 +25,7 @@ neo4j_app = typer.Typer(help="The project's local Neo4j server.", no_args_is_hel
 app.add_typer(neo4j_app, name="neo4j")
 resolve_app = typer.Typer(help="What entity resolution merged, and why.", no_args_is_help=True)
 app.add_typer(resolve_app, name="resolve")
+app.add_typer(quarantine_app, name="quarantine")
 for command in (forget, backup, restore):
     app.command()(command)
 
@@ -66,7 +68,7 @@ def _complain(line: str) -> None:
     print(f"crossgraph: {line}", file=sys.stderr)
 
 
-def _run(name: str, project: str, sets: list[str] | None, workspace: str | None, debug: bool, **more: Any) -> Any:
+def run_flow(name: str, project: str, sets: list[str] | None, workspace: str | None, debug: bool, **more: Any) -> Any:
     """Start a flow by its name in `flows.pipeline`, with or without Prefect as the settings say."""
     from flows.report import start_logging
     from flows.settings import load_settings
@@ -147,7 +149,7 @@ def demo(
         write_data(folder, seed, scale)
         typer.echo(f"wrote the demo's data to {folder}")
     if generate is None:
-        _show(_run("run", "demo", [f"data={folder.absolute()}", *(sets or [])], workspace, debug))
+        _show(run_flow("run", "demo", [f"data={folder.absolute()}", *(sets or [])], workspace, debug))
 
 
 @app.command()
@@ -159,7 +161,7 @@ def run(
     debug: Debug = False,
 ) -> None:
     """The whole way: ingest, embed, evaluate, publish, recommend; what is unchanged is skipped."""
-    _show(_run("run", project, sets, workspace, debug, accept_schema=accept_schema))
+    _show(run_flow("run", project, sets, workspace, debug, accept_schema=accept_schema))
 
 
 @app.command()
@@ -171,13 +173,33 @@ def ingest(
     debug: Debug = False,
 ) -> None:
     """Sources to tables, into Neo4j and out again as a snapshot."""
-    _show(_run("ingest", project, sets, workspace, debug, accept_schema=accept_schema))
+    _show(run_flow("ingest", project, sets, workspace, debug, accept_schema=accept_schema))
+
+
+@app.command()
+def plan(
+    project: ProjectArgument,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file too.")] = None,
+    sets: Sets = None,
+    workspace: WorkspaceOption = None,
+    debug: Debug = False,
+) -> None:
+    """Say what `run` would read, change, encode and train, and what it would take; nothing is touched."""
+    from flows.plan import plan as rehearse
+    from flows.plan_report import show, write_json
+    from flows.report import start_logging
+
+    start_logging(debug=debug)
+    figures = rehearse(project, sets or [], workspace)
+    if json_file:
+        write_json(figures, json_file)
+    show(figures)
 
 
 @app.command()
 def embed(project: ProjectArgument, sets: Sets = None, workspace: WorkspaceOption = None, debug: Debug = False) -> None:
     """Encode texts and images, learn embeddings, write them back to Neo4j."""
-    _show(_run("embed", project, sets, workspace, debug))
+    _show(run_flow("embed", project, sets, workspace, debug))
 
 
 @app.command()
@@ -185,7 +207,7 @@ def recommend(
     project: ProjectArgument, sets: Sets = None, workspace: WorkspaceOption = None, debug: Debug = False
 ) -> None:
     """Export the top items of every user as Parquet and CSV."""
-    _show(_run("recommend", project, sets, workspace, debug))
+    _show(run_flow("recommend", project, sets, workspace, debug))
 
 
 @app.command()
@@ -202,7 +224,7 @@ def evaluate(
     from flows.recommend import check_required, required
 
     names = required(require)
-    figures = _run("evaluate", project, sets, workspace, debug)
+    figures = run_flow("evaluate", project, sets, workspace, debug)
     _show(figures)
     check_required(figures, names)
 

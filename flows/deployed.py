@@ -9,6 +9,7 @@ from flows import pipeline
 
 run = flow(name="crossgraph-run", persist_result=False)(pipeline.run)
 ingest = flow(name="crossgraph-ingest", persist_result=False)(pipeline.ingest)
+replay = flow(name="crossgraph-replay", persist_result=False)(pipeline.replay)
 embed = flow(name="crossgraph-embed", persist_result=False)(pipeline.embed)
 evaluate = flow(name="crossgraph-evaluate", persist_result=False)(pipeline.evaluate)
 recommend = flow(name="crossgraph-recommend", persist_result=False)(pipeline.recommend)

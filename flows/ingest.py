@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from flows.progress import by_table, steps
 from flows.tasks import Run
+from kg.corrections import corrections_fingerprints, read_corrections
+from kg.errors import QuarantineError
 from kg.forgotten import Forgotten
 from kg.landing import Landing
 from kg.project import Graph
@@ -27,7 +29,7 @@ EXPORT = ["kg.export"]
 
 def make_tables(run: Run) -> Output:
     """Clean, map, resolve and account for every row; Spark runs only where something changed, or to read a database."""
-    graph, landing, forgotten = run.graph, Landing.of(run.workspace), Forgotten.read(run.workspace)
+    graph, landing, forgotten = run.graph, run.landing, Forgotten.read(run.workspace)
     with steps("ingest") as progress, _spark(run) as spark:
         _land(run, landing, spark, progress)
 
@@ -35,12 +37,28 @@ def make_tables(run: Run) -> Output:
             from kg.clean import ingest
 
             encode = _encode(run, graph)
-            ingest(graph, spark(), draft, progress, landing=landing, encode=encode, forgotten=forgotten)
+            corrections = {name: list(read_corrections(run.workspace, name).values()) for name in graph.sources}
+            try:
+                ingest(
+                    graph,
+                    spark(),
+                    draft,
+                    progress,
+                    landing=landing,
+                    encode=encode,
+                    forgotten=forgotten,
+                    corrections=corrections,
+                )
+            except QuarantineError:
+                run.keep_refused(draft)
+                raise
 
         output = run.stage("tables", *_inputs(run, graph, landing, forgotten), make)
     for name, account in output.manifest.figures["sources"].items():
         counts = ", ".join(f"{account[k]} {k}" for k in ("accepted", "duplicate", "filtered", "quarantined", "coerced"))
         LOG.info("source %s: %s rows = %s", name, account["rows"], counts)
+    for name, became in output.manifest.figures["corrections"].items():
+        LOG.info("source %s: corrections: %s", name, ", ".join(f"{count} {of}" for of, count in became.items()))
     for part, reason in output.manifest.figures["left_out"].items():
         LOG.info("%s left out: %s", part, reason)
     return output
@@ -50,6 +68,7 @@ def _inputs(run: Run, graph: Graph, landing: Landing, forgotten: Forgotten) -> t
     """What the tables are made from, and the modules that make them."""
     fingerprints = source_fingerprints(graph.sources, landing)
     inputs: list[object] = [graph.model_dump(mode="json", exclude={"split"}), fingerprints]
+    inputs.append(corrections_fingerprints(run.workspace, graph.sources))
     code = ["kg.clean"]
     if graph.cosine and run.embed_config.text:
         inputs.append(run.embed_config.text.model_dump())
@@ -59,15 +78,16 @@ def _inputs(run: Run, graph: Graph, landing: Landing, forgotten: Forgotten) -> t
 
 def _land(run: Run, landing: Landing, spark: Callable[[], "SparkSession"], progress: Callable[[str], None]) -> None:
     """Bring into the workspace what databases, APIs and sources that append have delivered since the last run."""
-    if not any(source.place is not None and source.lands for source in run.graph.sources.values()):
+    sources = run.delivering
+    if not any(source.place is not None and source.lands for source in sources.values()):
         return
     from kg.land import land
 
     with run.report.timed("landing"):
-        new = land(run.graph.sources, landing, run.settings.credentials, spark, progress)
+        new = land(sources, landing, run.settings.credentials, spark, progress)
     run.report.content["landed"] = new
     for name, count in new.items():
-        what = {"jdbc": "rows", "http": "pages"}.get(run.graph.sources[name].format, "files")
+        what = {"jdbc": "rows", "http": "pages"}.get(sources[name].format, "files")
         LOG.info("source %s: %s new %s landed", name, count, what)
 
 

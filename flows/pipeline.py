@@ -4,12 +4,14 @@
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from flows import embed as learn
 from flows import ingest as prepare
 from flows import recommend as rank
 from flows.embed import CHOOSING
+from flows.quarantine import mend
 from flows.summary import markdown
 from flows.tasks import Run, artifact, network_step, opened, step
 from kg.split import CUTS, CutName
@@ -46,6 +48,14 @@ def ingest(
     """Sources to tables, into Neo4j and out again as a snapshot."""
     with opened(project, overrides or [], "ingest", workspace) as this:
         _prepare(this, accept_schema=accept_schema)
+    return _finished(this)
+
+
+def replay(project: str, overrides: list[str] | None = None, workspace: str | None = None, *, file: str) -> Figures:
+    """Keep the corrections in a file, and ingest with them."""
+    with opened(project, overrides or [], "quarantine replay", workspace) as this:
+        mend(this, Path(file))
+        _prepare(this)
     return _finished(this)
 
 

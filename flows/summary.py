@@ -22,7 +22,7 @@ KEPT = ("tables", "graph", "embeddings", "recommendations")
 
 def show(figures: Figures) -> None:
     """Print what a run did, found and left where."""
-    console = _console()
+    console = wide_console()
     for title, header, rows in _tables(figures):
         table = Table(*header, title=title, title_justify="left", box=None, pad_edge=False)
         for row in rows:
@@ -49,10 +49,10 @@ def show_answer(answers: "list[Answer]") -> None:
     for answer in answers:
         score = f"{answer.score:.3f}"
         table.add_row(answer.domain, escape(answer.item_id), escape(answer.title), score, escape(answer.reason))
-    _console().print(table)
+    wide_console().print(table)
 
 
-def _console() -> Console:
+def wide_console() -> Console:
     """Wide enough that no figure is cut off: a narrow terminal wraps lines, a log file takes them whole."""
     console = Console()
     console.width = max(console.width, WIDTH)
@@ -181,6 +181,12 @@ def _notes(figures: Figures) -> list[tuple[str, list[str]]]:
     did = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in figures["did"].items()) or "nothing"
     skipped = ", ".join(figures["skipped"]) or "nothing"
     notes.append(("This run", [f"seconds: {seconds}", f"did: {did}", f"skipped as unchanged: {skipped}"]))
-    if left := figures["stages"].get("tables", {}).get("figures", {}).get("left_out"):
+    tables = figures["stages"].get("tables", {}).get("figures", {})
+    if corrections := tables.get("corrections"):
+        told = {
+            name: ", ".join(f"{count} {of}" for of, count in became.items()) for name, became in corrections.items()
+        }
+        notes.append(("Corrections", [f"{name}: {counts}" for name, counts in told.items()]))
+    if left := tables.get("left_out"):
         notes.append(("Left out", [f"{part}: {reason}" for part, reason in left.items()]))
     return notes

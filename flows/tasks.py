@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, Literal, ParamSpec, TypeVar
 
+import pyarrow.dataset as ds
+
 from embed.config import EmbedConfig
 from flows.code import code_of
 from flows.disk import full_disk_named
@@ -19,9 +21,11 @@ from flows.settings import Settings, load_settings
 from kg.errors import ConfigError, MachineError
 from kg.jars import Jars, find_jars
 from kg.java import Java, find_java
+from kg.landing import Landing
 from kg.lock import held
 from kg.project import Graph
 from kg.server_home import Connection, server_status
+from kg.source_config import Source
 from kg.tables import Draft, Output, Workspace, fingerprint
 
 LOG = logging.getLogger("crossgraph")
@@ -38,6 +42,8 @@ StageName = Literal[
     "published",
     "recommendations",
 ]
+REFUSED = "refused"
+"""The stage that keeps what an ingest refused that failed because it was too much."""
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -60,10 +66,28 @@ class Run:
             self._starting = threads.submit(local_server(self.settings, self.project.name).start)
             threads.shutdown(wait=False)
 
+    def keep_refused(self, draft: Draft) -> None:
+        """Keep a failed ingest's quarantined rows and what became of its corrections, for people to look at."""
+        with self.workspace.stage(REFUSED).create(fingerprint(draft.path)) as kept:
+            for name in draft.tables:
+                if name.startswith(("quarantine/", "corrections/")):
+                    rows = ds.dataset(draft.location(name), filesystem=draft.filesystem, format="parquet").to_table()
+                    kept.write(name, rows, rows.schema)
+
     @property
     def graph(self) -> Graph:
         """The graph's part of the project file."""
         return Graph(**{name: getattr(self.project, name) for name in Graph.model_fields})
+
+    @cached_property
+    def landing(self) -> Landing:
+        """Where what sources deliver is kept."""
+        return Landing.of(self.workspace)
+
+    @property
+    def delivering(self) -> dict[str, Source]:
+        """The sources that are asked what they have delivered since the last run."""
+        return self.graph.sources
 
     @cached_property
     def java(self) -> Java:
@@ -117,7 +141,7 @@ class Run:
 
     def found(self, name: StageName, inputs: Sequence[object], modules: list[str]) -> Output | None:
         """A stage's output if it was made of these inputs by this code."""
-        return self.workspace.stage(name).find(_wanted(name, inputs, modules))
+        return self.workspace.stage(name).find(wanted_fingerprint(name, inputs, modules))
 
     def stage(
         self,
@@ -130,7 +154,7 @@ class Run:
     ) -> Output:
         """The output of a stage, made anew unless one of these inputs and this code is there and still `valid`."""
         stage = self.workspace.stage(name)
-        wanted = _wanted(name, inputs, modules)
+        wanted = wanted_fingerprint(name, inputs, modules)
         if (found := stage.find(wanted)) and valid(found):
             self.report.stage(name, found, skipped=True)
             return found
@@ -144,7 +168,8 @@ class Run:
         return made
 
 
-def _wanted(name: StageName, inputs: Sequence[object], modules: list[str]) -> str:
+def wanted_fingerprint(name: StageName, inputs: Sequence[object], modules: list[str]) -> str:
+    """What decides whether a stage's output is the one to have: its inputs and its code."""
     return fingerprint(name, inputs, code_of(*modules))
 
 

@@ -1,9 +1,10 @@
 """What became of every row: counts by source and table, the quarantine tables, and the limit on quarantine.
 
-A row of a source has one status: quarantined if any of its mappings quarantined it (or it cannot be read), else
-accepted if any accepted it, else filtered if all of its mappings filtered it by a named option. An exact repeat of an
-earlier row is a duplicate. A row that no mapping sees (its source is only joined, or `explode` made nothing of it)
-is accepted. No figure is a remainder of the others, so the sums are checks.
+A row of a source has one status: quarantined if it cannot be read, breaks its source's contract or any of its mappings
+quarantined it, else accepted if any accepted it, else filtered if all of its mappings filtered it by a named option.
+An exact repeat of an earlier row is a duplicate, and a row that a correction drops is filtered (`dropped`). A row that
+no mapping sees (its source is only joined, or `explode` made nothing of it) is accepted. No figure is a remainder of
+the others, so the sums are checks.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,12 +20,14 @@ from kg.forgotten import REASON as FORGOTTEN
 from kg.mapping import ACCEPTED, FILTERED, QUARANTINED, Mapped
 from kg.project import Graph
 from kg.schema import QUARANTINE
-from kg.source_rows import LOST, MALFORMED, Rows
+from kg.source_rows import DROPPED, LOST, MALFORMED, Rows
 from kg.spark import conform, packed
 
 EXAMPLES = 3
 # Between the parts of an identity; no value holds it.
 SEPARATOR = "\x1f"
+# Why a row that no mapping sees is filtered and not quarantined.
+TAKEN_OUT = (FORGOTTEN, DROPPED)
 # What a row becomes by the gravest of its verdicts, gravest last.
 OUTCOMES = (FILTERED, ACCEPTED, QUARANTINED)
 
@@ -72,7 +75,7 @@ def read_accounts(rows: Mapping[str, Rows]) -> dict[str, SourceAccount]:
         if duplicate:
             account.duplicate += count
         elif malformed:
-            status = FILTERED if malformed == FORGOTTEN else QUARANTINED
+            status = FILTERED if malformed in TAKEN_OUT else QUARANTINED
             setattr(account, status, getattr(account, status) + count)
             account.reasons[malformed] = account.reasons.get(malformed, 0) + count
         elif lost:
@@ -173,7 +176,7 @@ def quarantine(rows: Mapping[str, Rows], mapped: Sequence[Mapped]) -> DataFrame:
     bad = _union(mapped).where(F.col("_status") == QUARANTINED).select("_source", "_file", "_row", "_table", "_reason")
     bad = bad.distinct()
     unread = [
-        r.frame.where(F.col(MALFORMED) != FORGOTTEN).select(
+        r.frame.where(~F.col(MALFORMED).isin(*TAKEN_OUT)).select(
             "_source", "_file", "_row", F.lit("").alias("_table"), F.col(MALFORMED).alias("_reason")
         )
         for r in rows.values()

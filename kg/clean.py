@@ -1,12 +1,11 @@
 """Raw sources to the tables of the graph: read, map, merge, resolve, check ends, aggregate, account, write.
 
 `ingest` fills a draft with ``nodes/<Label>``, ``relationships/<From>-<TYPE>-<To>``, ``events/…``,
-``aliases/<Label>``, ``features/<Label>`` and ``quarantine/<source>``, its meta and its figures.
+``aliases/<Label>``, ``features/<Label>``, ``quarantine/<source>`` and ``corrections/<source>``, its meta and figures.
 """
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
 
@@ -15,30 +14,40 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from kg import accounts
+from kg import correct as corrected
 from kg.errors import ConfigError
 from kg.features import features
 from kg.forgotten import NOTHING, Forgotten
-from kg.forgotten_rows import withhold, withhold_unreadable
+from kg.forgotten_rows import withhold
 from kg.k_core import k_core
 from kg.landing import Landing
 from kg.mapping import Mapped
-from kg.naming import namings
 from kg.nodes import map_nodes, merge
 from kg.project import Graph, Relationship
+from kg.reading import NO_CORRECTIONS, Corrections, in_threads, read_sources
 from kg.relationships import edge_type, events, find_ends, map_relationship, relationship_table
 from kg.resolve import fold, resolve
 from kg.resolve_across import resolve_across, same_as
 from kg.resolve_pairs import match_schema
 from kg.resolve_records import Encode
-from kg.schema import ALIAS, EVENT, FEATURE, QUARANTINE, RECORD, SAME, EdgeType, node_schema, relationship_schema
-from kg.sources import Rows, read
+from kg.schema import (
+    ALIAS,
+    CORRECTION,
+    EVENT,
+    FEATURE,
+    QUARANTINE,
+    RECORD,
+    SAME,
+    EdgeType,
+    node_schema,
+    relationship_schema,
+)
+from kg.source_rows import Rows
 from kg.spark import conform, kept, location, translated, write, write_split
 from kg.tables import Draft
 from kg.triples import Triples, entities, map_triples, triple_table
 
 Progress = Callable[[str], None]
-# Two cores are kept busy by jobs that each have a few small tasks and wait for planning in between.
-THREADS = 4
 
 
 @dataclass
@@ -81,19 +90,23 @@ def ingest(
     landing: Landing | None = None,
     encode: Encode | None = None,
     forgotten: Forgotten = NOTHING,
+    corrections: Corrections = NO_CORRECTIONS,
 ) -> None:
     """Write all tables of a graph, its meta and figures into a draft; `progress` is told each step.
 
     `landing` holds what sources delivered; default: the one of the draft's workspace. `encode` makes the vectors of
-    texts that resolution compares by cosine. Rows that make or name a node of `forgotten` are filtered.
+    texts that resolution compares by cosine. Rows that make or name a node of `forgotten` are filtered, `corrections`
+    are read in place of rows, by source.
 
     Raises `SourceError` (a source is missing or lacks a column), `ConfigError` (an expression is wrong),
-    `QuarantineError` (too many bad rows) or `MachineError` (disk or memory); the draft is then worth nothing.
+    `QuarantineError` (too many bad rows; they are in the draft) or `MachineError` (disk or memory); the draft is then
+    worth nothing else.
     """
     with translated("ingest"):
         work = _Work(graph, draft, encode, forgotten)
         progress("reading sources")
-        _read(work, spark, landing or Landing(draft.filesystem, f"{draft.path.rsplit('/', 2)[0]}/landing"))
+        landing = landing or Landing(draft.filesystem, f"{draft.path.rsplit('/', 2)[0]}/landing")
+        _read(work, spark, landing, corrections)
         progress("counting rows")
         sources = accounts.read_accounts(work.rows)
         progress("mapping nodes")
@@ -111,38 +124,19 @@ def ingest(
         draft.figures |= accounts.figures(sources, tables) | {"left_out": work.left_out, "resolution": work.resolved}
 
 
-def _threads(function: Callable[[str], None], names: Iterable[str], meanwhile: Iterable[str] = ()) -> None:
-    """Call a function for each name in a few threads, and for those of `meanwhile` in this one; errors are raised.
-
-    GraphFrames finds its jar in the main thread only.
-    """
-    with ThreadPoolExecutor(THREADS) as pool:
-        waiting = [pool.submit(function, name) for name in names]
-        for name in meanwhile:
-            function(name)
-        for each in waiting:
-            each.result()
-
-
-def _read(work: _Work, spark: SparkSession, landing: Landing) -> None:
-    present = {name: source for name, source in work.graph.sources.items() if source.place is not None}
-    work.left_out |= {
-        f"sources.{name}": "its path or url is null" for name in work.graph.sources if name not in present
-    }
-
-    def load(name: str) -> None:
-        rows = read(spark, name, present[name], landing)
-        if work.forgotten:
-            labels = {naming.label for naming in namings(work.graph, name)}
-            rows = replace(rows, frame=withhold_unreadable(rows, labels, work.forgotten))
-        work.rows[name] = replace(rows, frame=kept(rows.frame))
-
-    _threads(load, present)
+def _read(work: _Work, spark: SparkSession, landing: Landing, corrections: Corrections) -> None:
+    work.rows, left_out = read_sources(work.graph, spark, landing, corrections, work.forgotten)
+    work.left_out |= left_out
+    present = {name: of for name, of in corrections.items() if of and name in work.rows}
+    found = [corrected.correction_table(work.rows[name], of) for name, of in present.items()]
+    for table in found:
+        work.draft.write(f"corrections/{table['source'][0].as_py()}", table, CORRECTION)
+    work.draft.figures["corrections"] = corrected.counts(found)
 
 
 def _nodes(work: _Work) -> None:
     resolved = [label for label in work.graph.nodes if label in work.graph.resolution]
-    _threads(
+    in_threads(
         lambda label: _label(work, label), [label for label in work.graph.nodes if label not in resolved], resolved
     )
 
@@ -208,7 +202,7 @@ def _relationships(work: _Work) -> None:
         if absent := _absent(work, part):
             work.left_out[f"relationships.{name}"] = f"without {', '.join(absent)}"
     made = [name for name in parts if f"relationships.{name}" not in work.left_out]
-    _threads(lambda name: _relationship(work, name, parts[name]), [name for name in made if not parts[name].triples])
+    in_threads(lambda name: _relationship(work, name, parts[name]), [name for name in made if not parts[name].triples])
     others = {name: _triples(work, name, parts[name]) for name in made if parts[name].triples}
     for label in sorted({found.label for found in others.values()} - set(work.graph.nodes)):
         ends = [entities(found) for found in others.values() if found.label == label]
@@ -265,8 +259,8 @@ def _account(work: _Work, sources: dict[str, accounts.SourceAccount]) -> dict[st
     found = accounts.close_accounts(sources, work.rows, work.mapped, tables, aliases)
     if any(source.quarantined for source in sources.values()):
         rows = kept(accounts.quarantine(work.rows, work.mapped))
-        accounts.check_limits(work.graph, sources, rows)
         work.write_split(rows, "to", QUARANTINE)
+        accounts.check_limits(work.graph, sources, rows)
     return found
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from kg.contract_config import contract_problems
 from kg.feature_config import Features, KCore
 from kg.resolution import Across, Resolution
 from kg.schema import ENDS, FEATURE, IMAGE, INDICES, INTERACTION_COLUMNS, KEY, ROW_ID, TEXT, EdgeType
@@ -173,6 +174,7 @@ class Graph(Section):
         """Places in the file that do not fit together, each with what was expected."""
         for name, source in self.sources.items():
             yield from source.problems(("sources", name))
+        yield from contract_problems({name: source.contract for name, source in self.sources.items()})
         yield from self._node_problems()
         for name, relationship in self.relationships.items():
             yield from self._relationship_problems(("relationships", name), relationship)

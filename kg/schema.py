@@ -64,7 +64,17 @@ QUARANTINE = pa.schema(
         pa.field("row", pa.string()),
         pa.field("raw", pa.string()),  # the values as read, as a JSON object
         pa.field("table", pa.string(), nullable=False),  # the table it would have gone to, or "" for the reader
-        pa.field("reason", pa.string(), nullable=False),  # null_key, bad_type:<column>, rule:<name>, unknown_end:…
+        pa.field("reason", pa.string(), nullable=False),  # null_key, bad_type:<column>, rule:<name>, unique:<column>, …
+    ]
+)
+
+# What became of each correction of a source: corrected, dropped, or stale (its row is gone or has other values by now).
+CORRECTION = pa.schema(
+    [
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("file", pa.string(), nullable=False),
+        pa.field("row", pa.string(), nullable=False),
+        pa.field("outcome", pa.string(), nullable=False),
     ]
 )
 

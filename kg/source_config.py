@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from kg.contract_config import Contract
 from kg.section import Name, Section
 
 FILES = ("csv", "jsonl", "parquet", "images", "videos")
@@ -104,6 +105,8 @@ class Source(Section):
     """Whether a row equal in all columns to an earlier one is the same row delivered twice."""
     max_quarantined: float = Field(0.2, ge=0, le=1)
     """The share of rows above which quarantine fails the stage."""
+    contract: Contract | None = None
+    """What the raw rows must fulfil before any mapping sees them."""
     mode: Literal["full", "append"] = "full"
     """`full`: what the source holds now is all there is. `append`: it delivers additions; they are kept in the
     workspace, and a row is there until the workspace's `landing/<source>` is removed."""

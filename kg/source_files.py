@@ -7,7 +7,7 @@ task, which is what makes its line numbers exact; Parquet's rows know their numb
 import csv
 import io
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
@@ -40,6 +40,25 @@ def read_csv(spark: SparkSession, name: str, source: Source, files: list[File]) 
         lines = lines.where(~F.col("value").startswith(comment))
     parsed = lines.withColumn("_values", F.from_csv("value", _ddl(schema), options))
     return unpacked(parsed, names)
+
+
+def parse_line(source: Source, schema: T.StructType, line: str) -> tuple[Column, Column]:
+    """A text file's line as its reader parses it, and whether that fails; `schema` has the columns after `rename`.
+
+    Null, and no failure, for a source that has no lines.
+    """
+    options = _parser_options(source)
+    if source.format == "csv":
+        fields = T.StructType([*schema, T.StructField(MALFORMED, T.StringType())])
+        parsed = F.from_csv(line, _ddl(fields), options)
+        return parsed, parsed[MALFORMED].isNotNull()
+    if source.format in ("jsonl", "http"):
+        old = {new: name for name, new in source.rename.items()}
+        fields = T.StructType([T.StructField(old.get(f.name, f.name), f.dataType) for f in schema])
+        parsed = F.from_json(line, fields.add(MALFORMED, T.StringType()), options)
+        named = F.struct(*[parsed[old.get(f.name, f.name)].alias(f.name) for f in schema])
+        return named, parsed[MALFORMED].isNotNull() | ~F.ltrim(line).startswith("{")
+    return F.lit(None).cast(schema), F.lit(False)
 
 
 def _ddl(schema: T.StructType) -> str:

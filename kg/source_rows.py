@@ -20,6 +20,8 @@ from kg.locations import File, for_spark
 
 PROVENANCE = ("_source", "_file", "_row", "_position")
 MALFORMED = "_malformed"
+# The reason of a row that a correction takes out: it is filtered, not quarantined.
+DROPPED = "dropped"
 # Where it is there: names of the columns whose picture could not be read and became null.
 LOST = "_lost"
 # monotonically_increasing_id counts rows within a task in its lower 33 bits.
@@ -32,7 +34,7 @@ FEW = 20
 class Rows:
     """What was read of one source.
 
-    `frame` holds `PROVENANCE`, the columns, ``_malformed`` (string: why the row cannot be read, else null),
+    `frame` holds `PROVENANCE`, the columns, ``_malformed`` (string: why no mapping may see the row, else null),
     ``_raw`` (string: the values as read, as a JSON object) and ``_duplicate`` (whether it repeats an earlier row).
     """
 
@@ -45,7 +47,8 @@ class Rows:
     @property
     def good(self) -> DataFrame:
         """The rows that mappings see: readable ones, each once."""
-        return self.frame.where("_malformed is null and not _duplicate").drop(MALFORMED, "_duplicate", "_raw", LOST)
+        seen = self.frame.where("_malformed is null and not _duplicate")
+        return seen.drop(MALFORMED, "_duplicate", "_raw", LOST, "_corrected")
 
 
 def column_names(name: str, found: list[str], rename: dict[str, str]) -> list[str]:
@@ -94,17 +97,16 @@ def _literals(values: list[str] | list[int]) -> Column:
     return F.array(*[F.lit(v) for v in values])
 
 
-def mark_duplicates(frame: DataFrame, columns: list[str], wanted: bool) -> DataFrame:
-    """Add ``_duplicate``: whether a row is equal in all columns to an earlier one, where that is `wanted`."""
-    if not wanted:
-        return frame.withColumn("_duplicate", F.lit(False))
+def mark_duplicates(frame: DataFrame, columns: list[str]) -> DataFrame:
+    """Mark the readable rows that equal an earlier one which is no duplicate itself; marks stay."""
     # JSON text compares what Spark cannot compare itself, such as maps and structs.
     scalar = [c for c in columns if not isinstance(frame.schema[c].dataType, T.MapType | T.StructType | T.ArrayType)]
     key = [F.col(f"`{c}`") for c in scalar] + ([F.col("_raw")] if len(scalar) < len(columns) else [])
-    # Rows that could not be read are each their own.
-    unreadable = F.when(F.col(MALFORMED).isNotNull(), F.col("_position"))
-    nth = F.row_number().over(Window.partitionBy(*key, unreadable).orderBy("_position"))
-    return frame.withColumn("_duplicate", (nth > 1) & F.col(MALFORMED).isNull())
+    counted = F.col(MALFORMED).isNull() & ~F.col("_duplicate")
+    # Rows that do not count are each their own.
+    apart = F.when(~counted, F.col("_position"))
+    nth = F.row_number().over(Window.partitionBy(*key, apart).orderBy("_position"))
+    return frame.withColumn("_duplicate", F.col("_duplicate") | ((nth > 1) & counted))
 
 
 def unpacked(parsed: DataFrame, names: list[str]) -> DataFrame:

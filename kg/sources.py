@@ -46,7 +46,9 @@ def read(spark: SparkSession, name: str, source: Source, landing: Landing | None
         frame = _frame(spark, name, source, files, pictures)
     by_path = source.format in ("images", "videos")
     columns = [c for c in frame.columns if c not in (*PROVENANCE, MALFORMED, "_raw", LOST)]
-    frame = mark_duplicates(frame, columns, source.duplicates == "drop" and not by_path)
+    frame = frame.withColumn("_duplicate", F.lit(False))
+    if source.duplicates == "drop" and not by_path:
+        frame = mark_duplicates(frame, columns)
     return Rows(name, frame.withColumn("_source", F.lit(name)), columns, by_path)
 
 

@@ -37,6 +37,7 @@ def test_help_imports_nothing_heavy():
         "forget",
         "backup",
         "restore",
+        "quarantine",
     ):
         assert command in done.stdout
 
@@ -72,7 +73,7 @@ def test_ctrl_c_says_how_to_go_on(monkeypatch, capsys):
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_run", interrupted)
+    monkeypatch.setattr(cli, "run_flow", interrupted)
     assert call(monkeypatch, "run", "demo") == 130
     assert "run the same command again" in capsys.readouterr().err
 
