@@ -21,7 +21,6 @@ def land_files(name: str, source: Source, landed: Landed) -> int:
     wanted = f"{source.format} files"
     state = landed.state()
     described(name, landed, wanted, state)
-    landed.sweep(state)
     before = state or State(wanted)
     files = list(before.files)
     for path in _delivered(name, source, before):
@@ -29,7 +28,7 @@ def land_files(name: str, source: Source, landed: Landed) -> int:
     new = len(set(files) - set(before.files))
     if new or state is None:
         landed.seal(replace(before, files=tuple(files)))
-        landed.sweep(landed.state())
+    landed.sweep(landed.state())
     return new
 
 

@@ -108,7 +108,7 @@ def start(
     local = master.startswith("local")
     log4j = (infra_path() / "spark" / "log4j2.properties").as_uri()
     options = [
-        "-Duser.timezone=UTC",
+        UTC,
         f"-Dlog4j2.configurationFile={log4j}",
         *(LOCAL_JVM if local else []),
         *java.options(java_options),

@@ -94,6 +94,11 @@ def test_killed_between_copy_and_state_the_next_run_starts_from_what_was_sealed(
             bring(source, landing)
     assert set(os.listdir(tmp_path / "run/landing/s")) > before
     assert [row[2] for row in lines(spark, source, landing)] == ["1", "2"]
+    # Taken away again before the next run: what was left over goes too.
+    (tmp_path / "b.parquet").rename(tmp_path / "b.later")
+    assert bring(source, landing)[0] == 0
+    assert set(os.listdir(tmp_path / "run/landing/s")) == before
+    (tmp_path / "b.later").rename(tmp_path / "b.parquet")
     assert bring(source, landing)[0] == 1
     assert [(row[2], row[3]) for row in lines(spark, source, landing)] == [
         ("1", False),
