@@ -17,7 +17,7 @@ from pyspark.sql import SparkSession
 from kg.errors import SourceError
 from kg.landing import Landing
 from kg.source_config import Frames, Source
-from kg.source_videos import frames_of
+from kg.source_videos import _frame_at, frames_of
 from kg.sources import Rows, read
 from kg.tables import Workspace
 from tests.kg.conftest import run_in
@@ -98,8 +98,7 @@ def test_videos_are_rows_of_frames_and_broken_ones_are_one_row(
 ) -> None:
     film(tmp_path / "whole.mp4", 8)
     content = (tmp_path / "whole.mp4").read_bytes()
-    # The last frame that is wanted lies behind what is left, among frames that are there.
-    (tmp_path / "cut.mp4").write_bytes(content[: len(content) * 8 // 10])
+    (tmp_path / "cut.mp4").write_bytes(content[: len(content) // 2])
     (tmp_path / "text.mp4").write_text("no video")
     (tmp_path / "same.mp4").write_bytes(content)
     source = Source.model_validate({"format": "videos", "path": str(tmp_path / "*.mp4"), "rename": {"second": "at"}})
@@ -126,3 +125,13 @@ def test_frames_can_be_taken_each_so_many_seconds_and_are_made_once(tmp_path: Pa
     written = {path: path.stat().st_mtime_ns for path in Path(folder).rglob("*")}
     assert frames_of(str(tmp_path / "a.mp4"), wanted, folder) == found
     assert {path: path.stat().st_mtime_ns for path in Path(folder).rglob("*")} == written
+
+
+def test_a_video_that_ends_before_a_wanted_second_is_broken(tmp_path: Path) -> None:
+    film(tmp_path / "a.mp4", 5)
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        stream = container.streams.video[0]
+        # The last of 25 frames is shown from second 4.8 to 5, and as long again for what containers round.
+        assert _frame_at(container, stream, 5.1)[0] == 4.8
+        with pytest.raises(ValueError, match=r"ends at second 4\.8, before 6"):
+            _frame_at(container, stream, 6.0)
