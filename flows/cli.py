@@ -2,19 +2,18 @@
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from flows.cli_upkeep import backup, forget, restore
+from flows.launch import run_flow
 from flows.options import Debug, ProjectArgument, Sets, WorkspaceOption
 from flows.quarantine_cli import app as quarantine_app
-from kg.errors import CrossGraphError, MachineError
+from kg.errors import CrossGraphError
 
 INTERRUPTED = 130
-WITHOUT_PREFECT = "run without one by CROSSGRAPH_PREFECT=false"
 app = typer.Typer(
     help="Turn user, item, text and image sources into a knowledge graph, learn from it, recommend across domains.",
     no_args_is_help=True,
@@ -66,55 +65,6 @@ def _full_disk() -> Any:
 
 def _complain(line: str) -> None:
     print(f"crossgraph: {line}", file=sys.stderr)
-
-
-def run_flow(name: str, project: str, sets: list[str] | None, workspace: str | None, debug: bool, **more: Any) -> Any:
-    """Start a flow by its name in `flows.pipeline`, with or without Prefect as the settings say."""
-    from flows.report import start_logging
-    from flows.settings import load_settings
-
-    settings = load_settings()
-    start_logging(debug=debug)
-    arguments = {"project": project, "overrides": sets or [], "workspace": workspace, **more}
-    if not settings.prefect:
-        from flows import pipeline
-
-        return getattr(pipeline, name)(**arguments)
-    return _with_prefect(name, arguments, debug)
-
-
-def _with_prefect(name: str, arguments: dict[str, Any], debug: bool) -> Any:
-    """Quietly, with time enough for Prefect's temporary server to start on a busy machine."""
-    quiet = {
-        "PREFECT_LOGGING_LEVEL": "DEBUG" if debug else "CRITICAL",
-        "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-    }
-    for variable, value in quiet.items():
-        os.environ.setdefault(variable, value)
-    import httpx
-
-    from flows import deployed
-
-    flow: Callable[..., Any] = getattr(deployed, name)
-    try:
-        return flow(**arguments)
-    except (httpx.TransportError, RuntimeError) as error:
-        if _was_interrupted(error):
-            raise KeyboardInterrupt from error
-        if isinstance(error, httpx.TransportError) or "Prefect API server" in str(error):
-            raise MachineError(f"Prefect's server does not answer: start it, or {WITHOUT_PREFECT}") from error
-        raise
-
-
-def _was_interrupted(error: BaseException | None) -> bool:
-    """Whether Ctrl-C is behind an error: it ends Prefect's temporary server before the flow."""
-    while error:
-        if isinstance(error, KeyboardInterrupt):
-            return True
-        error = error.__context__
-    return False
 
 
 @app.command()

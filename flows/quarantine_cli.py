@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from flows.launch import run_flow
 from flows.options import Debug, ProjectArgument, Sets, WorkspaceOption
 
 app = typer.Typer(help="Rows that were refused, and their way back.", no_args_is_help=True)
@@ -37,7 +38,6 @@ def replay(
     debug: Debug = False,
 ) -> None:
     """Keep the corrections of a file and ingest again: corrected rows take the same way as all others."""
-    from flows.cli import run_flow
     from flows.summary import show as print_figures
 
     print_figures(run_flow("replay", project, sets, workspace, debug, file=str(file.absolute())))

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from kg.tables import Output, Workspace
+from kg.tables import Output, Workspace, replace_file
 
 LOG = logging.getLogger("crossgraph")
 Figures = dict[str, Any]
@@ -106,17 +106,5 @@ class Report:
         self._put("run.json")
 
     def _put(self, name: str) -> None:
-        path = self._workspace.file(name)
-        with self._workspace.filesystem.open_output_stream(f"{path}.tmp") as stream:
-            stream.write(json.dumps(self.content, indent=1, default=str).encode())
-        self._workspace.filesystem.move(f"{path}.tmp", path)
-
-
-def read_run(workspace: Workspace) -> Figures | None:
-    """The latest run.json of a workspace."""
-    path = f"{workspace.root}/run.json"
-    if not workspace.filesystem.get_file_info(path).is_file:
-        return None
-    with workspace.filesystem.open_input_stream(path) as stream:
-        found: Figures = json.loads(stream.read())
-    return found
+        content = json.dumps(self.content, indent=1, default=str)
+        replace_file(self._workspace.filesystem, self._workspace.file(name), content.encode())

@@ -4,7 +4,6 @@ A correction is known by the row's file and place, and holds the values that the
 by now it is not applied. Rows are personal data, so a local file is its owner's alone.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -14,6 +13,7 @@ from typing import Any
 from pyarrow import fs
 
 from kg.errors import SourceError
+from kg.locations import file_digest
 from kg.source_config import Source
 from kg.tables import Workspace, fingerprint
 
@@ -87,10 +87,7 @@ def corrections_fingerprints(workspace: Workspace, sources: Mapping[str, Source]
 
 
 def _picture(correction: Correction, source: Source) -> str | None:
-    path = (correction.raw or {}).get(source.rename.get("path", "path"))
     try:
-        filesystem, plain = fs.FileSystem.from_uri(path) if "://" in str(path) else (fs.LocalFileSystem(), str(path))
-        with filesystem.open_input_stream(plain) as stream:
-            return hashlib.blake2b(stream.read(), digest_size=16).hexdigest()
+        return file_digest(str((correction.raw or {}).get(source.rename.get("path", "path"))))
     except OSError:
         return None

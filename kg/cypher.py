@@ -64,14 +64,6 @@ def node_keys(label: str) -> str:
     return f"MATCH (n:{quote(label)}) WHERE n._hash IS NOT NULL RETURN n.key AS key"
 
 
-def relationship_identities(edge: EdgeType) -> str:
-    """Ends and identity of our relationships of a type."""
-    return (
-        f"MATCH {_pattern(edge)} WHERE r._hash IS NOT NULL "
-        "RETURN a.key AS from_key, b.key AS to_key, r.row_id AS row_id"
-    )
-
-
 def select_nodes(label: str, columns: Mapping[str, pa.DataType]) -> str:
     """Our nodes of a label by key, which the constraint's index hands out in order; a column each property."""
     values = ", ".join(f"{out_of('n.' + quote(name), type_)} AS {quote(name)}" for name, type_ in columns.items())

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from kg.errors import ConfigError, SourceError
-from kg.sources import PROVENANCE
+from kg.source_rows import PROVENANCE
 from kg.spark import first_line
 
 # What in Spark's expression trees turns a value of one type into another and may fail; implicit casts are `Cast`s.

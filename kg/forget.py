@@ -20,11 +20,9 @@ All is found by digests, so it does not matter whether a node was forgotten by t
 before a backup was restored.
 """
 
-import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -35,7 +33,7 @@ from pyarrow import fs
 
 from kg.id_columns import Names
 from kg.schema import RECOMMENDATION
-from kg.tables import FORMAT, MANIFEST, OUTPUT_NAME, Manifest, Output, Workspace
+from kg.tables import MANIFEST, OUTPUT_NAME, Output, Workspace, read_output, write_manifest
 
 REMADE = ("loaded", "graph", "encoded", "trained", "embeddings")
 REASONED = ("recommendations",)
@@ -57,12 +55,8 @@ class Holding:
 
 def outputs(workspace: Workspace) -> list[Output]:
     """All sealed outputs of all stages, by path."""
-    found = []
-    for path in _folders(workspace):
-        manifest = _manifest(workspace.filesystem, path)
-        if manifest and manifest.get("format") == FORMAT:
-            found.append(Output(workspace.filesystem, path, Manifest(**manifest)))
-    return found
+    found = (read_output(workspace.filesystem, path) for path in _folders(workspace))
+    return [output for output in found if output]
 
 
 def leftovers(workspace: Workspace) -> list[Holding]:
@@ -200,10 +194,7 @@ def stale_counts(output: Output) -> str:
 def reseal(output: Output) -> None:
     """Write an output's manifest anew, with the rows that its tables have now."""
     counts = {table: output.scan(table).count_rows() for table in output.manifest.tables}
-    path = output.location(MANIFEST)
-    with output.filesystem.open_output_stream(f"{path}.tmp") as stream:
-        stream.write(json.dumps(asdict(replace(output.manifest, tables=counts)), indent=1, default=str).encode())
-    output.filesystem.move(f"{path}.tmp", path)
+    write_manifest(output.filesystem, output.path, replace(output.manifest, tables=counts))
 
 
 def keys_of(workspace: Workspace, label: str, key: str) -> tuple[str, ...]:
@@ -228,15 +219,6 @@ def _folders(workspace: Workspace) -> list[str]:
     selector = fs.FileSelector(workspace.root, recursive=True, allow_not_found=True)
     infos = workspace.filesystem.get_file_info(selector)
     return sorted(i.path for i in infos if i.type == fs.FileType.Directory and OUTPUT_NAME.fullmatch(i.base_name))
-
-
-def _manifest(filesystem: fs.FileSystem, folder: str) -> dict[str, Any] | None:
-    path = f"{folder}/{MANIFEST}"
-    if not filesystem.get_file_info(path).is_file:
-        return None
-    with filesystem.open_input_stream(path) as stream:
-        found: dict[str, Any] = json.loads(stream.read())
-    return found
 
 
 def short(workspace: Workspace, path: str) -> str:
@@ -268,10 +250,3 @@ def content_of(workspace: Workspace, path: str) -> bytes:
     """A file's bytes, as they are."""
     with workspace.filesystem.open_input_stream(path, compression=None) as stream:
         return bytes(stream.read())
-
-
-def replace_file(workspace: Workspace, path: str, content: bytes) -> None:
-    """Replace a file in one step."""
-    with workspace.filesystem.open_output_stream(f"{path}.tmp", compression=None) as stream:
-        stream.write(content)
-    workspace.filesystem.move(f"{path}.tmp", path)

@@ -14,13 +14,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pyarrow import fs
 
-from kg.forget import Holding, content_of, files, outputs, replace_file, short, stage_of, strip_file
+from kg.forget import Holding, content_of, files, outputs, short, stage_of, strip_file
 from kg.forget_landed import landed
 from kg.forgotten import tokens
 from kg.id_columns import Names
-from kg.tables import Workspace
+from kg.locations import file_digest, opened
+from kg.tables import Workspace, replace_file
 from kg.vectors import content_hash
 
 WITHHELD = "(withheld: it named a forgotten node)"
@@ -76,23 +76,13 @@ def _hashes(kind: str, own: set[str], others: set[str]) -> set[str]:
         return {content_hash(text.encode()) for text in own}
     sizes = {path: size for path in own if (size := _size(path)) is not None}
     rivals = [path for path in others if _size(path) in set(sizes.values())]
-    return {content_hash(_bytes(path)) for path in sizes} - {content_hash(_bytes(path)) for path in rivals}
-
-
-def _opened(path: str) -> tuple[fs.FileSystem, str]:
-    return fs.FileSystem.from_uri(path) if "://" in path else (fs.LocalFileSystem(), path)
+    return {file_digest(path) for path in sizes} - {file_digest(path) for path in rivals}
 
 
 def _size(path: str) -> int | None:
-    filesystem, plain = _opened(path)
+    filesystem, plain = opened(path)
     info = filesystem.get_file_info(plain)
     return int(info.size) if info.is_file else None
-
-
-def _bytes(path: str) -> bytes:
-    filesystem, plain = _opened(path)
-    with filesystem.open_input_stream(plain) as stream:
-        return bytes(stream.read())
 
 
 # run.json and history/ -------------------------------------------------------------------------------------
@@ -103,10 +93,8 @@ def _reports(workspace: Workspace, names: Names) -> Iterator[Holding]:
         found = json.loads(content_of(workspace, path))
         withheld = _withheld(found, names, told=False)
         if withheld != found:
-            content = json.dumps(withheld, indent=1)
-            yield Holding(
-                short(workspace, path), "texts that name it", partial(replace_file, workspace, path, content.encode())
-            )
+            remove = partial(replace_file, workspace.filesystem, path, json.dumps(withheld, indent=1).encode())
+            yield Holding(short(workspace, path), "texts that name it", remove)
 
 
 def _withheld(value: Any, names: Names, *, told: bool) -> Any:

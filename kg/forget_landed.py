@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from kg.forget import Holding, content_of, files, replace_file, short, strip_file
+from kg.forget import Holding, content_of, files, short, strip_file
 from kg.id_columns import Names, Record, records_in
 from kg.source_config import Source
-from kg.tables import Workspace
+from kg.tables import Workspace, replace_file
 
 STATE = "state.json"
 TEXTS = {"csv": (".csv", ".tsv", ".txt", ".gz"), "jsonl": (".jsonl", ".json", ".gz"), "http": (".jsonl",)}
@@ -64,7 +64,7 @@ def _lines(
     if any(bad):
         kept = ["" if is_bad else line for line, is_bad in zip(lines, bad, strict=True) if blank or not is_bad]
         text = "\n".join(kept).encode("utf-8", "surrogateescape")
-        remove = partial(replace_file, workspace, path, gzip.compress(text) if zipped else text)
+        remove = partial(replace_file, workspace.filesystem, path, gzip.compress(text) if zipped else text)
         yield Holding(short(workspace, path), f"{sum(bad)} lines", remove)
 
 

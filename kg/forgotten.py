@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kg.errors import ContractError
-from kg.tables import Workspace, fingerprint
+from kg.tables import Workspace, fingerprint, replace_file
 
 NAME = "forgotten.json"
 FORMAT = 1
@@ -108,10 +108,8 @@ class Forgotten:
 
     def write(self, workspace: Workspace) -> None:
         """Replace the workspace's record in one step."""
-        path = workspace.file(NAME)
-        with workspace.filesystem.open_output_stream(f"{path}.tmp") as stream:
-            stream.write(json.dumps({"format": FORMAT, "groups": self._content()}, indent=1).encode())
-        workspace.filesystem.move(f"{path}.tmp", path)
+        content = json.dumps({"format": FORMAT, "groups": self._content()}, indent=1)
+        replace_file(workspace.filesystem, workspace.file(NAME), content.encode())
 
     def _content(self) -> list[dict[str, str | list[str]]]:
         return [{"salt": group.salt, "digests": sorted(group.digests)} for group in self.groups]

@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from kg.forgotten import FIELDS, REASON, SEPARATOR, WORDS, Forgotten
 from kg.mapping import FILTERED, QUARANTINED, Mapped
-from kg.sources import MALFORMED, Rows
+from kg.source_rows import MALFORMED, Rows
 from kg.spark import kept
 
 PLACE = ["_source", "_file", "_row"]

@@ -13,13 +13,12 @@ from pydantic import BaseModel, Field
 from kg import cypher_load
 from kg.diff import Diff, diff
 from kg.errors import GraphChangedError
-from kg.graph_digest import digest
 from kg.graph_state import BASE, holds, totals
 from kg.ledger import Ledger
 from kg.load_base import Base, find_base, new_state
 from kg.load_changes import write_changes
 from kg.load_check import IDENTITY, check_rows, check_schemas
-from kg.load_record import Account, Held, Marker, finish, output_id, schema_record
+from kg.load_record import Held, Marker, finish, output_id, schema_record
 from kg.load_refused import without_refused, write_refused
 from kg.load_state import State
 from kg.load_steps import Steps
@@ -27,8 +26,6 @@ from kg.schema import EdgeType
 from kg.schema_change import check_schema, replaced
 from kg.store import Progress, Store, silent
 from kg.tables import Draft, Output, fingerprint
-
-__all__ = ["Account", "Options", "digest", "holds_load", "load"]
 
 PLAN = 1
 """Raise it when the same tables and sizes come to other batches: a load that died before then is not continued."""
@@ -84,7 +81,8 @@ def load(
     new = new_state(tables, draft, base, names)
     diffs = {table: diff(table, new, base.state) for table in (*names, *(t for t in base.state.rows if t not in names))}
     check_rows(tables, {table for table, found in diffs.items() if found.changes})
-    this, goes_on = plan(base.name), marker.loading == plan(base.name)
+    this = plan(base.name)
+    goes_on = marker.loading == this
     held = {table.removeprefix("nodes/"): n for table, n in base.state.rows.items() if table.startswith("nodes/")}
     emptied = replaced(marker.schema, schema_record(tables), held)
     check_schema(emptied, held, accept=options.accept_schema or (goes_on and marker.accepted == this))

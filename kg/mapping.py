@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from kg.errors import SourceError
 from kg.expressions import Expressions, Value
 from kg.project import Graph, Join, Node, Relationship
-from kg.sources import PROVENANCE, Rows
+from kg.source_rows import PROVENANCE, Rows
 from kg.spark import arrow_field
 
 ACCEPTED, FILTERED, QUARANTINED = "accepted", "filtered", "quarantined"

@@ -12,7 +12,7 @@ from kg.forgotten import NOTHING, Forgotten
 from kg.forgotten_rows import forget, is_forgotten
 from kg.mapping import Mapped, blank, condition, properties, provenance, rules, source_rows, verdict
 from kg.project import Graph, Node
-from kg.sources import Rows
+from kg.source_rows import Rows
 
 
 def map_nodes(graph: Graph, label: str, rows: Mapping[str, Rows], forgotten: Forgotten = NOTHING) -> Mapped | None:

@@ -1,12 +1,12 @@
 """Whether a picture can be decoded, and where one that came inside of a row is kept."""
 
-import hashlib
 import io
 import struct
 from typing import BinaryIO
 
 from kg.landing import Landed
 from kg.locations import opened
+from kg.vectors import content_hash
 
 
 def is_picture(path: str) -> bool:
@@ -34,7 +34,7 @@ def picture_format(stream: BinaryIO) -> str | None:
 
 def keep_picture(content: bytes, folder: str) -> str | None:
     """Write a picture under its digest, unless it is there, and give its path; None for what is no picture."""
-    digest = hashlib.blake2b(content, digest_size=16).hexdigest()
+    digest = content_hash(content)
     kind = picture_format(io.BytesIO(content))
     return keep_file(content, folder, f"{digest[:2]}/{digest}.{kind}") if kind else None
 

@@ -26,7 +26,7 @@ from kg.mapping import (
 )
 from kg.project import Graph, Relationship
 from kg.schema import EVENT, EdgeType, relationship_schema
-from kg.sources import Rows
+from kg.source_rows import Rows
 from kg.spark import conform
 
 SEPARATOR = "\x1f"

@@ -30,23 +30,20 @@ def row_hashes(batch: pa.RecordBatch | pa.Table, columns: Sequence[str], salt: i
     total = np.full(batch.num_rows, salt, np.uint64)
     for name in columns:
         column = batch[name]
-        with np.errstate(over="ignore"):
-            total = _mixed(total ^ (_values(column) + np.uint64(salt_of(name, str(column.type)))))
+        total = _mixed(total ^ (_values(column) + np.uint64(salt_of(name, str(column.type)))))
     return np.where(total == 0, np.uint64(1), total).view(np.int64)
 
 
 def table_digest(identities: np.ndarray, hashes: np.ndarray) -> int:
     """64 bits of a set of rows whatever their order; digests of parts add up, modulo 2^64."""
-    with np.errstate(over="ignore"):
-        return int(_mixed(identities.view(np.uint64) * _NULL ^ hashes.view(np.uint64)).sum(dtype=np.uint64))
+    return int(_mixed(identities.view(np.uint64) * _NULL ^ hashes.view(np.uint64)).sum(dtype=np.uint64))
 
 
 def _mixed(values: np.ndarray) -> np.ndarray:
     """The finaliser of splitmix64 (Steele et al., 2014): each bit of the input changes half of the output's."""
-    with np.errstate(over="ignore"):
-        values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        mixed: np.ndarray = values ^ (values >> np.uint64(31))
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed: np.ndarray = values ^ (values >> np.uint64(31))
     return mixed
 
 

@@ -8,15 +8,12 @@ from pyspark.sql import functions as F
 from kg.errors import SourceError
 from kg.landing import Landing
 from kg.locations import File, source_files
-from kg.pictures import is_picture
 from kg.source_config import Source
 from kg.source_files import read_csv, read_jsonl, read_parquet
 from kg.source_images import read_images, with_pictures
-from kg.source_rows import LOST, MALFORMED, PROVENANCE, WITHIN_TASK, Rows, mark_duplicates
+from kg.source_rows import LOST, MALFORMED, PROVENANCE, Rows, mark_duplicates
 from kg.source_videos import read_videos
 from kg.spark import translated
-
-__all__ = ["LOST", "MALFORMED", "PROVENANCE", "WITHIN_TASK", "Rows", "is_picture", "read"]
 
 Reader = Callable[[SparkSession, str, Source, list[File]], DataFrame]
 READERS: dict[str, Reader] = {

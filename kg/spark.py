@@ -27,7 +27,7 @@ from kg.locations import spark_uri
 from kg.tables import Draft
 
 # No split is larger than a file and no two files share one, so a line's number within its task is its number
-# within its file (kg.sources counts on it).
+# within its file (kg.source_files counts on it).
 ONE_TASK_A_FILE = {
     "spark.sql.files.maxPartitionBytes": "1t",
     "spark.sql.files.openCostInBytes": "1t",

@@ -136,6 +136,29 @@ class Draft:
         self.tables[table] = dataset.count_rows()
 
 
+def replace_file(filesystem: fs.FileSystem, path: str, content: bytes) -> None:
+    """Write a file in one step: whoever reads it finds what was there or all of what is new."""
+    with filesystem.open_output_stream(f"{path}.tmp", compression=None) as stream:
+        stream.write(content)
+    filesystem.move(f"{path}.tmp", path)
+
+
+def write_manifest(filesystem: fs.FileSystem, folder: str, manifest: Manifest) -> None:
+    """Seal a folder, or seal it anew."""
+    content = json.dumps(asdict(manifest), indent=1, default=str)
+    replace_file(filesystem, f"{folder}/{MANIFEST}", content.encode())
+
+
+def read_output(filesystem: fs.FileSystem, folder: str) -> Output | None:
+    """The sealed output of a folder; None where it is not sealed, or in another format."""
+    path = f"{folder}/{MANIFEST}"
+    if filesystem.get_file_info(path).type != fs.FileType.File:
+        return None
+    with filesystem.open_input_stream(path) as stream:
+        found = json.loads(stream.read())
+    return Output(filesystem, folder, Manifest(**found)) if found.get("format") == FORMAT else None
+
+
 class Stage:
     """One stage's outputs in a workspace, newest last."""
 
@@ -145,15 +168,8 @@ class Stage:
 
     def outputs(self) -> list[Output]:
         """All sealed outputs, oldest first; those of another format are not seen."""
-        found = []
-        for info in self._folders():
-            path = f"{info.path}/{MANIFEST}"
-            if self.filesystem.get_file_info(path).type == fs.FileType.File:
-                with self.filesystem.open_input_stream(path) as stream:
-                    manifest = json.loads(stream.read())
-                if manifest.get("format") == FORMAT:
-                    found.append(Output(self.filesystem, info.path, Manifest(**manifest)))
-        return found
+        found = (read_output(self.filesystem, info.path) for info in self._folders())
+        return [output for output in found if output]
 
     def current(self) -> Output | None:
         """The newest sealed output."""
@@ -183,9 +199,7 @@ class Stage:
             manifest = Manifest(
                 self.name, fingerprint, created.isoformat(), FORMAT, draft.tables, draft.meta, draft.figures
             )
-            with self.filesystem.open_output_stream(f"{path}/{MANIFEST}.tmp") as stream:
-                stream.write(json.dumps(asdict(manifest), indent=1, default=str).encode())
-            self.filesystem.move(f"{path}/{MANIFEST}.tmp", f"{path}/{MANIFEST}")
+            write_manifest(self.filesystem, path, manifest)
         except BaseException:
             self.filesystem.delete_dir(path)
             raise

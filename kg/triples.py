@@ -29,7 +29,7 @@ from kg.mapping import (
 from kg.project import Graph, Link
 from kg.relationships import SEPARATOR, key_columns
 from kg.schema import EdgeType
-from kg.sources import Rows
+from kg.source_rows import Rows
 from kg.spark import kept
 
 

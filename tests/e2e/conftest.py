@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from kg.graph_digest import digest
 from kg.jars import Jars
-from kg.load import digest
 from kg.server_home import Connection, saved_connection
 from kg.store import Store
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from kg.load import digest
+from kg.graph_digest import digest
 from kg.store import Store
 
 # The first test here pays for the whole demo, on whatever machine this is.

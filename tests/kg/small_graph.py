@@ -8,8 +8,11 @@ from typing import Any
 import neo4j
 import pyarrow as pa
 
+from kg.graph_digest import digest
+from kg.load_record import Account
 from kg.schema import INSTANT, node_schema, relationship_schema
 from kg.server import Connection
+from kg.store import Store
 from kg.tables import Draft, Output, Workspace
 
 EARLY = datetime(1965, 3, 1, 12, 0, 0, 250_001, UTC)
@@ -157,3 +160,14 @@ def operators(connection: Connection, query: str) -> set[str]:
         found.add(operator["operatorType"].split("@")[0])
         left += operator.get("children", [])
     return found
+
+
+def account(**numbers: int) -> dict[str, int]:
+    """A load's account of one table as figures have it."""
+    return vars(Account(**numbers))
+
+
+def graph_digest(connection: Connection) -> str:
+    """What tells two graphs apart."""
+    with Store(connection) as store:
+        return digest(store)

@@ -62,7 +62,6 @@ def statements(name: str) -> list[str]:
         *counts(name),
         cypher_load.together(counts(name)),
         cypher.node_keys(name),
-        cypher.relationship_identities(edge),
         cypher.select_nodes(name, columns),
         cypher.select_edges(edge, columns, True),
         cypher_vectors.set_vectors(name),

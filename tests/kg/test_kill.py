@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from kg.graph_digest import digest
 from kg.jars import Jars
 from kg.java import Java
-from kg.load import digest
 from kg.server import LocalServer, free_port
 from kg.store import Store
 from kg.tables import Output

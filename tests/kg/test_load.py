@@ -9,12 +9,12 @@ import pyarrow as pa
 import pytest
 
 from kg.errors import ContractError, StoreError, UnknownIdError
-from kg.load import Account, digest, load
+from kg.load import load
 from kg.schema import node_schema
 from kg.server import Connection
 from kg.store import Store
 from kg.tables import Draft, Output
-from tests.kg.small_graph import EARLY, LATE, SCHEMAS, Rows, plain, rows, tables, without
+from tests.kg.small_graph import EARLY, LATE, SCHEMAS, Rows, account, graph_digest, plain, rows, tables, without
 
 
 @pytest.fixture
@@ -28,15 +28,6 @@ def figures(clean_connection: Connection) -> Callable[..., dict[str, Any]]:
         return draft.figures
 
     return run
-
-
-def account(**numbers: int) -> dict[str, int]:
-    return vars(Account(**numbers))
-
-
-def graph_digest(connection: Connection) -> str:
-    with Store(connection) as store:
-        return digest(store)
 
 
 def test_everything_is_written_with_labels_and_types(

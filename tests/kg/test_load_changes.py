@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from kg.errors import ContractError, StoreError
-from kg.load import Options, digest, holds_load, load
-from kg.load_record import Account, Marker
+from kg.load import Options, holds_load, load
+from kg.load_record import Marker
 from kg.server import Connection
 from kg.store import Store
 from kg.tables import Output, Workspace
-from tests.kg.small_graph import META, Rows, event, plain, rows, tables, without
+from tests.kg.small_graph import META, Rows, account, event, graph_digest, plain, rows, tables, without
 
 RATED = "relationships/User-RATED-Film"
 Load = Callable[..., Output]
@@ -31,15 +31,6 @@ def loaded(clean_connection: Connection, tmp_path: Path) -> Load:
         return made
 
     return run
-
-
-def account(**numbers: int) -> dict[str, int]:
-    return vars(Account(**numbers))
-
-
-def graph_digest(connection: Connection) -> str:
-    with Store(connection) as store:
-        return digest(store)
 
 
 def changes(output: Output) -> dict[str, set[tuple[str, str]]]:

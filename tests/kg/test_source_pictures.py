@@ -17,8 +17,9 @@ from pyspark.sql import SparkSession
 from kg.errors import SourceError
 from kg.landing import Landing
 from kg.source_config import Frames, Source
+from kg.source_rows import Rows
 from kg.source_videos import _frame_at, frames_of
-from kg.sources import Rows, read
+from kg.sources import read
 from kg.tables import Workspace
 from tests.kg.conftest import run_in
 

@@ -13,9 +13,10 @@ from PIL import Image
 from pyspark.sql import SparkSession
 
 from kg.errors import SourceError
+from kg.pictures import is_picture
 from kg.source_config import Source
-from kg.source_rows import FEW
-from kg.sources import Rows, is_picture, read
+from kg.source_rows import FEW, Rows
+from kg.sources import read
 
 
 def source(folder: Path, path: str, **given: Any) -> Source:
