@@ -6,10 +6,10 @@ Secrets go to the API's own host only and into no message: URLs that are shown o
 import json
 import logging
 import random
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from time import monotonic, sleep
 from types import TracebackType
 from typing import Any, Self
 
@@ -107,16 +107,16 @@ class Client:
                     f"run again then: what has landed is not asked for again"
                 )
             if attempt < ATTEMPTS - 1:
-                time.sleep(wait)
+                sleep(wait)
         raise SourceError(
             f"source {self._name}: {self._url} does not answer ({problem}, {ATTEMPTS} attempts); "
             f"run again: what has landed is not asked for again"
         )
 
     def _pace(self) -> None:
-        if (rest := self._last + self._gap - time.monotonic()) > 0:
-            time.sleep(rest)
-        self._last = time.monotonic()
+        if (rest := self._last + self._gap - monotonic()) > 0:
+            sleep(rest)
+        self._last = monotonic()
 
     def _told(self, response: Any) -> float:
         """Seconds that `Retry-After` asks for: a number or a date."""

@@ -156,7 +156,7 @@ def test_limits_failures_and_broken_answers_are_waited_for(api: Api, landing: La
 
 def test_retry_after_is_honoured(api: Api, landing: Landing, monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
-    monkeypatch.setattr("kg.http_client.time.sleep", waits.append)
+    monkeypatch.setattr("kg.http_client.sleep", waits.append)
     api.failures = [(429, {"Retry-After": "7"}), (429, {"Retry-After": "Fri, 31 Dec 2100 23:59:59 GMT"})]
     with pytest.raises(SourceError, match=r"asks to wait \d+ seconds \(status 429\); run again then"):
         bring(source(api), landing)
@@ -166,8 +166,8 @@ def test_retry_after_is_honoured(api: Api, landing: Landing, monkeypatch: pytest
 def test_requests_keep_to_the_rate(api: Api, landing: Landing, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
     waits: list[float] = []
-    monkeypatch.setattr("kg.http_client.time.monotonic", lambda: clock[0])
-    monkeypatch.setattr("kg.http_client.time.sleep", lambda s: (waits.append(s), clock.__setitem__(0, clock[0] + s)))
+    monkeypatch.setattr("kg.http_client.monotonic", lambda: clock[0])
+    monkeypatch.setattr("kg.http_client.sleep", lambda s: (waits.append(s), clock.__setitem__(0, clock[0] + s)))
     bring(source(api, requests_per_second=4), landing)
     # Between four requests that take no time on this clock.
     assert waits == pytest.approx([0.25, 0.25, 0.25])
