@@ -204,17 +204,20 @@ class LocalServer:
     def _wait(self, timeout: float) -> Connection:
         connection = self.connection()
         until = time.monotonic() + timeout
-        seen = True
         while time.monotonic() < until:
-            # For a moment after its start a process has no command line, by which we know it: look twice.
-            before, seen = seen, find_process(self.home) is not None
-            if not (before or seen):
+            if not self._is_there():
                 complaint = last_complaint(self.log_file.read_text(errors="replace"))
                 raise MachineError(f"Neo4j ended while starting: {complaint}; see {self.log_file}")
             if answers(connection):
                 return connection
             time.sleep(0.25)
         raise MachineError(f"Neo4j gave no answer within {timeout:.0f} s; see {self.log_file}")
+
+    def _is_there(self) -> bool:
+        """For a moment after its start a process has no command line, by which we know it: look twice."""
+        if find_process(self.home) is None:
+            time.sleep(0.25)
+        return find_process(self.home) is not None
 
     def _end(self, timeout: float) -> bool:
         process = find_process(self.home)
