@@ -5,7 +5,7 @@
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import reduce
 from typing import Any
 
@@ -22,6 +22,8 @@ from kg.forgotten_rows import withhold
 from kg.k_core import k_core
 from kg.landing import Landing
 from kg.mapping import Mapped
+from kg.motifs import SCHEMA as MOTIF
+from kg.motifs import MotifAccount, check_account, find_motif
 from kg.nodes import map_nodes, merge
 from kg.project import Graph, Relationship
 from kg.reading import NO_CORRECTIONS, Corrections, in_threads, read_sources
@@ -34,11 +36,11 @@ from kg.schema import (
     ALIAS,
     CORRECTION,
     EVENT,
-    FEATURE,
     QUARANTINE,
     RECORD,
     SAME,
     EdgeType,
+    feature_schema,
     node_schema,
     relationship_schema,
 )
@@ -69,6 +71,7 @@ class _Work:
     """The relationship part that each edge type comes from."""
     resolved: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What resolution did, by label or edge type."""
+    motifs: dict[EdgeType, MotifAccount] = field(default_factory=dict)
 
     def write(self, table: str, frame: DataFrame, schema: pa.Schema) -> None:
         """Write a table, checked against its schema."""
@@ -118,10 +121,13 @@ def ingest(
             _across(work, spark)
         progress("accounting for every row")
         tables = _account(work, sources)
+        progress("finding motifs")
+        _motifs(work, spark)
         progress("computing features")
         _features(work, spark)
         draft.meta |= _meta(work)
         draft.figures |= accounts.figures(sources, tables) | {"left_out": work.left_out, "resolution": work.resolved}
+        draft.figures["motifs"] = {f"relationships/{edge.name}": asdict(of) for edge, of in work.motifs.items()}
 
 
 def _read(work: _Work, spark: SparkSession, landing: Landing, corrections: Corrections) -> None:
@@ -264,9 +270,27 @@ def _account(work: _Work, sources: dict[str, accounts.SourceAccount]) -> dict[st
     return found
 
 
+def _motifs(work: _Work, spark: SparkSession) -> None:
+    """Find the motifs in the relationships that are written, and write those that they make."""
+    reader = spark.read.schema("from_key string, to_key string, positive boolean")
+    for name, wanted in work.graph.motifs.items():
+        through = [edge for edge, part in work.edges.items() if part in wanted.relationships]
+        touching = sorted(edge for edge in through if wanted.between in (edge.source, edge.target))
+        if not touching:
+            work.left_out[f"motifs.{name}"] = f"without {', '.join(wanted.relationships)}"
+            continue
+        edge = EdgeType(wanted.between, name, wanted.between)
+        if edge in work.edges:
+            raise ConfigError(f"motifs.{name}: relationships.{work.edges[edge]} already gives {edge.name}")
+        rows = [(of, reader.parquet(location(work.draft, f"relationships/{of.name}"))) for of in touching]
+        found, work.motifs[edge] = find_motif(wanted, edge, rows)
+        work.write(f"relationships/{edge.name}", found, MOTIF)
+        check_account(edge.name, work.motifs[edge], work.draft.tables[f"relationships/{edge.name}"])
+
+
 def _features(work: _Work, spark: SparkSession) -> None:
     wanted = work.graph.features
-    if not (wanted.degree or wanted.pagerank):
+    if not wanted.columns:
         return
     paths: dict[tuple[str, str], list[str]] = {}
     for edge in work.edges:
@@ -274,7 +298,11 @@ def _features(work: _Work, spark: SparkSession) -> None:
     reader = spark.read.schema("from_key string, to_key string")
     edges = {ends: reader.parquet(*tables) for ends, tables in paths.items()}
     found = features(work.keys, edges, wanted)
-    work.write_split(found.withColumn("to", F.concat(F.lit("features/"), "label")).drop("label"), "to", FEATURE)
+    work.write_split(
+        found.withColumn("to", F.concat(F.lit("features/"), "label")).drop("label"),
+        "to",
+        feature_schema(wanted.columns),
+    )
 
 
 def _meta(work: _Work) -> dict[str, Any]:
@@ -299,4 +327,10 @@ def _meta(work: _Work) -> dict[str, Any]:
             "domain": domains.get(edge.target) if part else None,
             "key": list(described.key) if described else None,
         }
+    for edge in sorted(work.motifs):
+        through = graph.motifs[edge.type].relationships
+        edges[edge.name] = {"interaction": False, "target": False, "domain": None, "key": None}
+        if any(graph.relationships[name].interaction for name in through):
+            # It holds what users did in the test's time too: nothing is learned from it.
+            edges[edge.name]["derived"] = True
     return {"labels": labels, "edges": edges}

@@ -74,7 +74,9 @@ def select_edges(edges: Mapping[str, Any], labels: Mapping[str, Any], selection:
     return {
         name: of
         for name, of in edges.items()
-        if {types[name].source, types[name].target} <= set(labels)
+        # What is computed from interactions over all rows would tell a learner what it is to predict.
+        if not of.get("derived")
+        and {types[name].source, types[name].target} <= set(labels)
         and (selection.types is None or types[name].type in selection.types)
     }
 

@@ -1,54 +1,68 @@
-"""Graph features of nodes by GraphFrames, over all relationships of the graph.
+"""Graph features of nodes, over all relationships of the graph that sources gave (motifs are left out).
 
 They are of all rows, events of the test included, so they are tables of their own (``features/<Label>``): they
 become node properties in Neo4j and never enter a snapshot that a model is evaluated on.
 """
 
 from collections.abc import Mapping
-from functools import reduce
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from kg.errors import ContractError
-from kg.feature_config import Features
-from kg.spark import graph_frame, kept, packed
+from kg.communities import communities
+from kg.core_numbers import core_numbers
+from kg.feature_config import Features, PageRank
+from kg.network import neighbours, network
+from kg.spark import graph_frame, kept
+from kg.triangles import triangles
 
-RESET = 0.15
-# What is left of the start after n rounds is 0.85^n: 4% after 20, where ranks no longer change places.
-ROUNDS = 20
+DIGITS = 9
 
 
-def features(
-    nodes: Mapping[str, DataFrame], edges: Mapping[tuple[str, str], DataFrame], wanted: Features, rounds: int = ROUNDS
-) -> DataFrame:
-    """``label``, ``key``, ``degree`` (long: relationships in and out) and ``pagerank`` (double, mean 1 over all nodes).
+def features(nodes: Mapping[str, DataFrame], edges: Mapping[tuple[str, str], DataFrame], wanted: Features) -> DataFrame:
+    """``label``, ``key`` and the columns of `wanted`, one row a node.
 
-    `nodes` (by label) have ``key``, `edges` (by the labels of their ends) ``from_key`` and ``to_key``. A feature that
-    is not wanted is null. PageRank follows the relationships' direction, with a reset probability of 0.15.
+    `nodes` (by label) have ``key``, `edges` (by the labels of their ends) ``from_key`` and ``to_key``. ``degree``,
+    ``in_degree``, ``out_degree`` (long) count relationships, parallel ones each, a loop as one in and one out;
+    ``pagerank`` (double, mean 1 over all nodes) follows their direction. For the others direction, repeats and loops
+    do not matter, only who is whose neighbour: ``community`` (string), ``triangles`` and ``core`` (long).
     """
-    labelled = [frame.select(F.lit(label).alias("label"), "key") for label, frame in nodes.items()]
-    vertices = kept(packed(reduce(DataFrame.unionAll, labelled)).withColumn("id", _id(F.col("label"), "key")))
-    links = [
-        frame.select(_id(F.lit(source), "from_key").alias("src"), _id(F.lit(target), "to_key").alias("dst"))
-        for (source, target), frame in edges.items()
-    ]
-    total, distinct = vertices.agg(F.count("*"), F.countDistinct("id")).first() or (0, 0)
-    if total != distinct:
-        raise ContractError("features", "nodes with different 64-bit hashes", f"{total} nodes have {distinct}")
-    found = vertices.withColumn("degree", F.lit(None).cast("long")).withColumn("pagerank", F.lit(None).cast("double"))
-    if not links:
-        return found.drop("id")
-    graph = graph_frame(vertices.select("id"), kept(packed(reduce(DataFrame.unionAll, links))))
-    if wanted.degree:
-        found = found.drop("degree").join(graph.degrees.withColumnRenamed("degree", "_degree"), on="id", how="left")
-        found = found.withColumn("degree", F.coalesce("_degree", F.lit(0)).cast("long")).drop("_degree")
+    found, links = network(nodes, edges)
+    ids = found.select("id")
+    parts = []
+    if wanted.degree or wanted.directed_degree:
+        parts.append(degrees(links))
     if wanted.pagerank:
-        ranks = graph.pageRank(resetProbability=RESET, maxIter=rounds).vertices.select("id", "pagerank")
-        found = found.drop("pagerank").join(ranks, on="id", how="left")
-    return found.select("label", "key", "degree", "pagerank")
+        parts.append(page_rank(ids, links, wanted.pagerank))
+    pairs = kept(neighbours(links))
+    if wanted.communities:
+        parts.append(communities(found, pairs, list(edges), wanted.communities.rounds))
+    if wanted.triangles:
+        parts.append(triangles(pairs))
+    if wanted.core:
+        parts.append(core_numbers(pairs))
+    for part in parts:
+        found = found.join(part, on="id", how="left")
+    # A node without relationships is in none of these tables but in PageRank's and the communities'.
+    counts = [name for name in wanted.columns if name not in ("pagerank", "community")]
+    return found.fillna(0, counts).select("label", "key", *wanted.columns)
 
 
-def _id(label: Column, key: str) -> Column:
-    """A node's number: a hash, so that no table of ids must be joined twice to every relationship."""
-    return F.xxhash64(label, F.col(key))
+def degrees(links: DataFrame) -> DataFrame:
+    """``id``, ``in_degree``, ``out_degree``, ``degree`` of the nodes that have links."""
+    outgoing = F.struct(F.col("src").alias("id"), F.lit(1).alias("out"))
+    incoming = F.struct(F.col("dst").alias("id"), F.lit(0).alias("out"))
+    ends = links.select(F.explode(F.array(outgoing, incoming)).alias("end")).select("end.id", "end.out")
+    total = F.count("*")
+    out = F.sum("out")
+    return ends.groupBy("id").agg((total - out).alias("in_degree"), out.alias("out_degree"), total.alias("degree"))
+
+
+def page_rank(ids: DataFrame, links: DataFrame, how: PageRank) -> DataFrame:
+    """``id``, ``pagerank``: by GraphX; its sums come in any order, so the last digits are cut off."""
+    if links.isEmpty():
+        # On a graph without edges GraphX had not come to an end after five minutes.
+        return ids.select("id", F.lit(1.0).alias("pagerank"))
+    stop = {"maxIter": how.rounds} if how.tolerance is None else {"tol": how.tolerance}
+    found = graph_frame(ids, links).pageRank(resetProbability=round(1 - how.damping, 12), **stop)
+    return found.vertices.select("id", F.round("pagerank", DIGITS).alias("pagerank"))

@@ -10,15 +10,16 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from kg.contract_config import contract_problems
-from kg.feature_config import Features, KCore
+from kg.feature_config import Features, KCore, Motif
 from kg.resolution import Across, Resolution
-from kg.schema import ENDS, FEATURE, IMAGE, INDICES, INTERACTION_COLUMNS, KEY, ROW_ID, TEXT, EdgeType
+from kg.schema import ENDS, IMAGE, INDICES, INTERACTION_COLUMNS, KEY, ROW_ID, TEXT, EdgeType
 from kg.section import Expression, Name, Section
 from kg.source_config import Source
 
 # Columns of the tables between stages, and properties that we write: `h_a` … `z_b` are the vectors' two slots.
+# (Other graph features are names of ours where the project asks for them.)
 NODE_COLUMNS = {field.name for field in (KEY, TEXT, IMAGE)}
-NODE_PROPERTIES = {*FEATURE.names, *(f"{view}_{slot}" for view in "hvcz" for slot in "ab")} - NODE_COLUMNS
+NODE_PROPERTIES = {"degree", "pagerank", *(f"{view}_{slot}" for view in "hvcz" for slot in "ab")}
 RELATIONSHIP_COLUMNS = {field.name for field in (ROW_ID, *ENDS, *INTERACTION_COLUMNS, *INDICES)} | {"time"}
 RELATIONSHIP_COLUMNS |= {"from_raw", "to_raw"}
 TRIPLE_COLUMNS = {"from_label", "to_label", "relation", "type", "table"}
@@ -131,6 +132,8 @@ class Graph(Section):
     resolution: dict[Name, Resolution] = {}
     across: list[Across] = []
     features: Features = Features()
+    motifs: dict[Name, Motif] = {}
+    """Relationship types that are found in the graph and not in a source."""
     split: Split = Split()
 
     @property
@@ -178,6 +181,8 @@ class Graph(Section):
         yield from self._node_problems()
         for name, relationship in self.relationships.items():
             yield from self._relationship_problems(("relationships", name), relationship)
+        for name, motif in self.motifs.items():
+            yield from self._motif_problems(("motifs", name), motif)
         for label, resolution in self.resolution.items():
             if label not in self.nodes:
                 yield ("resolution", label), f"expected one of the labels {sorted(self.nodes)}"
@@ -195,6 +200,23 @@ class Graph(Section):
                 f"expected one target interaction for domain {domain!r}; set `target: false` on the others",
             )
 
+    def _motif_problems(
+        self, place: tuple[str | int, ...], motif: Motif
+    ) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        if place[-1] in self.relationships:
+            yield place, "expected a name that no relationship has"
+        labels = {*self.nodes, *(part.triples.node for part in self.relationships.values() if part.triples)}
+        if motif.between not in labels:
+            yield (*place, "between"), f"unknown label {motif.between!r}, expected one of {sorted(labels)}"
+        for name in motif.relationships:
+            part = self.relationships.get(name)
+            if part is None:
+                yield (*place, "through"), f"unknown {name!r}, expected one of {sorted(self.relationships)}"
+            elif not part.triples and motif.between not in {*(part.from_ or {}), *(part.to or {})}:
+                yield (*place, "through"), f"expected a relationship with an end in {motif.between}, {name} has none"
+            elif motif.positive and not part.interaction:
+                yield (*place, "positive"), f"expected only interactions in `through`, {name} is none"
+
     def _unknown_sources(
         self, place: tuple[str | int, ...], names: list[str]
     ) -> Iterator[tuple[tuple[str | int, ...], str]]:
@@ -211,7 +233,7 @@ class Graph(Section):
             for name in node.required:
                 if name not in node.properties:
                     yield (*place, "required"), f"{name!r} is no property, expected one of {sorted(node.properties)}"
-            ours = NODE_COLUMNS | NODE_PROPERTIES | ({"domain"} if node.domain else set())
+            ours = NODE_COLUMNS | NODE_PROPERTIES | {*self.features.columns} | ({"domain"} if node.domain else set())
             yield from self._reserved(place, node, ours)
 
     def _reserved(

@@ -96,8 +96,22 @@ RECORD = pa.schema(
 # Nodes of two labels that are the same.
 SAME = [pa.field("score", pa.float64())]
 
-# Graph features of all rows: node properties in Neo4j, never in a snapshot. Null where the project asks for none.
-FEATURE = pa.schema([KEY, pa.field("degree", pa.int64()), pa.field("pagerank", pa.float64())])
+# Graph features of all rows: node properties in Neo4j, never in a snapshot. A table has those that the project wants.
+FEATURE = pa.schema(
+    [
+        KEY,
+        pa.field("degree", pa.int64()),
+        pa.field("in_degree", pa.int64()),
+        pa.field("out_degree", pa.int64()),
+        pa.field("pagerank", pa.float64()),
+        pa.field("community", pa.string()),
+        pa.field("triangles", pa.int64()),
+        pa.field("core", pa.int64()),
+    ]
+)
+
+# What a motif's relationships have: how many nodes both ends share, and its ratio to how many either has (Jaccard).
+MOTIF_COLUMNS = (pa.field("shared", pa.int64(), nullable=False), pa.field("jaccard", pa.float64(), nullable=False))
 
 # The evaluation cut: one row an event, and the side of the cut it lies on (train, valid, test or none).
 CUT = pa.schema([pa.field("edge", pa.string(), nullable=False), *EVENT, pa.field("split", pa.string(), nullable=False)])
@@ -132,6 +146,11 @@ def edge_schema(properties: Iterable[pa.Field], *, interaction: bool) -> pa.Sche
     """A relationship table in a snapshot: as `relationship_schema`, but its ends are row numbers of the node tables."""
     wanted = relationship_schema(properties, interaction=interaction)
     return pa.schema([*INDICES, *(field for field in wanted if field not in ENDS)])
+
+
+def feature_schema(columns: Iterable[str]) -> pa.Schema:
+    """Key and the columns of `FEATURE` that are named; one row a node."""
+    return pa.schema([KEY, *(FEATURE.field(name) for name in columns)])
 
 
 def embedding_schema(views: Iterable[str]) -> pa.Schema:

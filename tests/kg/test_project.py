@@ -60,6 +60,16 @@ def test_sides_targets_and_users_follow_from_the_interactions() -> None:
         ("relationships.HAS.key", ["from", "at"], ("relationships", "HAS", "key"), r"unknown ['at']"),
         ("relationships.SAW.to", {"Genre": "g"}, ("relationships", "SAW", "to"), "give Genre a `domain`"),
         ("resolution", {"Pers": {"match": ["name"]}}, ("resolution", "Pers"), "expected one of the labels"),
+        *(
+            ("motifs", {name: motif}, ("motifs", name, *place), message)
+            for name, motif, place, message in (
+                ("HAS", {"between": "Film", "through": "HAS"}, (), "a name that no relationship has"),
+                ("ALIKE", {"between": "Movie", "through": "HAS"}, ("between",), "unknown label 'Movie'"),
+                ("ALIKE", {"between": "Film", "through": ["HAS", "HAD"]}, ("through",), "unknown 'HAD'"),
+                ("ALIKE", {"between": "Person", "through": "HAS"}, ("through",), "an end in Person, HAS has none"),
+                ("ALIKE", {"between": "Film", "through": "HAS", "positive": True}, ("positive",), "HAS is none"),
+            )
+        ),
     ],
 )
 def test_a_reference_that_leads_nowhere_is_named(
@@ -80,6 +90,13 @@ def test_a_reference_that_leads_nowhere_is_named(
 )
 def test_names_that_only_look_like_ours_are_free(path: str, value: object) -> None:
     assert not list(Graph.model_validate(changed(path, value)).problems())
+
+
+def test_a_feature_that_is_wanted_has_its_name_for_itself() -> None:
+    named = changed("nodes.Film.properties", {"community": "1", "core": "1"})
+    assert not list(Graph.model_validate(named).problems())
+    wanted = Graph.model_validate(named | {"features": {"communities": True}})
+    assert [place for place, _ in wanted.problems()] == [("nodes", "Film", "properties", "community")]
 
 
 def test_two_target_interactions_of_one_domain_are_refused() -> None:
