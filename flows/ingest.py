@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
 
+from flows.first_load import first_load
 from flows.progress import by_table, steps
 from flows.tasks import Run
 from kg.corrections import corrections_fingerprints, read_corrections
@@ -139,18 +140,24 @@ def load_graph(run: Run, tables: Output, *, accept_schema: bool = False) -> Outp
 
     totals = {name: rows for name, rows in tables.manifest.tables.items() if name.startswith(LOADED)}
     options = Options(accept_schema=accept_schema, hops=run.embed_config.graph.layers + 1)
-    with Store(run.connection) as store:
-        store.claim(run.project.name)
 
-        def make(draft: Draft) -> None:
-            before = run.workspace.stage("loaded").current()
-            with by_table("load", totals) as progress:
-                load(store, tables, draft, run.project.name, progress, before=before, options=options)
-            run.report.did(rows_written=draft.figures["written"])
+    def make(draft: Draft) -> None:
+        before = run.workspace.stage("loaded").current()
+        with by_table("load", totals) as progress:
+            if first_load(run, tables, draft, progress, options.hops):
+                draft.figures["how"] = "bulk"
+            else:
+                with Store(run.connection) as store:
+                    load(store, tables, draft, run.project.name, progress, before=before, options=options)
+                draft.figures["how"] = "online"
+        run.report.did(rows_written=draft.figures["written"])
 
-        return run.stage(
-            "loaded", [tables.manifest.fingerprint], ["kg.load"], make, valid=lambda found: holds_load(store, found)
-        )
+    def holds(found: Output) -> bool:
+        with Store(run.connection) as store:
+            store.check_project(run.project.name)
+            return holds_load(store, found)
+
+    return run.stage("loaded", [tables.manifest.fingerprint], ["kg.load", "kg.bulk"], make, valid=holds)
 
 
 def export_graph(run: Run, tables: Output) -> Output:

@@ -99,6 +99,8 @@ class Settings(BaseSettings):
     spark: SparkSettings = SparkSettings()
     sources: dict[str, SourceSettings] = Field({}, repr=False)
     """Credentials by source, its name in small letters."""
+    bulk: bool = True
+    """Whether the first load of an empty local server may be one by Neo4j's importer, where it is large enough."""
     prefect: bool = True
     """Whether commands run as Prefect flows, with records in Prefect's database; without, they start faster."""
     device: Literal["auto", "cpu", "cuda"] | None = None

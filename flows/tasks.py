@@ -74,6 +74,11 @@ class Run:
                     rows = ds.dataset(draft.location(name), filesystem=draft.filesystem, format="parquet").to_table()
                     kept.write(name, rows, rows.schema)
 
+    def forget_connection(self) -> None:
+        """After the local server was stopped and started: ask again how it is reached."""
+        self._starting = None
+        self.__dict__.pop("connection", None)
+
     @property
     def graph(self) -> Graph:
         """The graph's part of the project file."""

@@ -45,7 +45,7 @@ from kg.schema import (
     relationship_schema,
 )
 from kg.source_rows import Rows
-from kg.spark import conform, kept, location, translated, write, write_split
+from kg.spark import carried, conform, kept, location, translated, write, write_split
 from kg.tables import Draft
 from kg.triples import Triples, entities, map_triples, triple_table
 
@@ -161,7 +161,8 @@ def _label(work: _Work, label: str) -> None:
         keys = nodes.select("key", F.col("key").alias("raw"))
         lookup = keys.unionAll(aliases.select("key", F.col("alias").alias("raw")))
     work.write(mapped.table, nodes, node_schema(mapped.properties))
-    work.keys[label], work.lookups[label] = keys, lookup
+    rows = work.draft.tables[mapped.table] + work.draft.tables.get(f"aliases/{label}", 0)
+    work.keys[label], work.lookups[label] = keys, carried(lookup, rows)
     work.mapped.append(mapped)
 
 

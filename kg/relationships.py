@@ -107,13 +107,16 @@ def instant(read: Expressions, text: str) -> Value:
 
 
 def find_ends(mapped: Mapped, sources: DataFrame, targets: DataFrame) -> Mapped:
-    """Turn raw ends into nodes' keys by two lookups (``raw``, ``key``); a row with an unknown end is quarantined."""
+    """Turn raw ends into nodes' keys by two lookups (``raw``, ``key``); a row with an unknown end is quarantined.
+
+    The rows of a pair of ends come to lie in one partition, where `events` and `relationship_table` want them.
+    """
     frame = mapped.frame
     for side, lookup in (("from", sources), ("to", targets)):
         known = lookup.select(F.col("raw").alias(f"{side}_raw"), F.col("key").alias(f"{side}_key"))
         frame = frame.join(known, on=f"{side}_raw", how="left")
         frame = refuse(frame, F.col(f"{side}_key").isNull(), QUARANTINED, f"unknown_end:{side}")
-    return replace(mapped, frame=frame)
+    return replace(mapped, frame=frame.repartition("from_key", "to_key"))
 
 
 def digest(edge: EdgeType, *parts: str | Column) -> Column:
@@ -152,9 +155,8 @@ def relationship_table(mapped: Mapped, edge: EdgeType, part: Relationship) -> Da
 
 def _aggregated(rows: DataFrame, fields: list[pa.Field]) -> DataFrame:
     last = F.struct("time", "_position")
-    return rows.groupBy("row_id").agg(
-        F.first("from_key").alias("from_key"),
-        F.first("to_key").alias("to_key"),
+    # By its ends too, which the row id is made of, for rows of a pair lie together.
+    return rows.groupBy("row_id", "from_key", "to_key").agg(
         F.count("*").alias("count"),
         F.min("time").alias("first"),
         F.max("time").alias("last"),
@@ -168,5 +170,6 @@ def _first(rows: DataFrame, fields: list[pa.Field]) -> DataFrame:
     values = F.lit(0)
     for field in fields:
         values = values + F.col(f"`{field.name}`").isNotNull().cast("int")
-    nth = F.row_number().over(Window.partitionBy("row_id").orderBy(values.desc(), F.col("_position")))
+    same = Window.partitionBy("row_id", "from_key", "to_key").orderBy(values.desc(), F.col("_position"))
+    nth = F.row_number().over(same)
     return rows.withColumn("_nth", nth).where("_nth = 1")

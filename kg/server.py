@@ -8,14 +8,17 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import neo4j
 import psutil
 from neo4j.exceptions import AuthError, DriverError, Neo4jError
 
+from kg import server_import
 from kg.errors import MachineError, StoreError
 from kg.jars import Jars, infra_path
 from kg.java import Java
@@ -34,6 +37,9 @@ from kg.server_home import (
 )
 
 ADMIN = "org.neo4j.server.startup.Neo4jAdminCommand"
+# What the above starts as a second Java; called at once where we choose the options of that one ourselves.
+ADMIN_TOOL = "org.neo4j.cli.AdminTool"
+IMPORT = ("database", "import", "full", "neo4j", "--overwrite-destination=true")
 DEFAULT_PORTS = (7687, 7474)
 # What Neo4j's own neo4j.conf adds to the command line and a small server profits from.
 JVM_OPTIONS = (
@@ -83,6 +89,7 @@ class LocalServer:
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         busy = f"another process is starting or stopping the Neo4j in {self.home}"
         with held(self.home / "start.lock", wait=timeout, busy=busy):
+            self._settle(timeout)
             if find_process(self.home):
                 self._refuse_other_ports(bolt_port, http_port)
                 return self._wait(timeout)
@@ -117,11 +124,56 @@ class LocalServer:
         """Whether the server runs, where and since when."""
         return server_status(self.home)
 
+    def import_folder(self) -> Path:
+        """An empty folder for the files of an `import_graph`, which removes it."""
+        folder = self.home / server_import.FILES
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        return folder
+
+    def import_graph(self, *args: str) -> None:
+        """Replace the database by what `neo4j-admin database import full ARGS` makes of files in `import_folder`.
+
+        Stops the server. Until `keep_import` says that it is to stay, a start by another process empties the database
+        again, and so does this one where the import fails (`StoreError`).
+        """
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with held(self.home / "start.lock", wait=60, busy=f"another process is starting the Neo4j in {self.home}"):
+            self._settle(60)
+            self._end(60)
+            if not (self.home / "ports.json").exists():
+                self._choose_ports(None, None)
+            self._prepare()
+            server_import.begin(self.home)
+            memory = [f"-Xmx{self._heap}", "-XX:+UseParallelGC"]
+            options = [*memory, f"{server_import.HOME_PROPERTY}{self.home}"]
+            try:
+                self._admin([*IMPORT, *args], options, ADMIN_TOOL, self.home / server_import.FILES)
+            except BaseException:
+                server_import.discard(self.home)
+                raise
+        shutil.rmtree(self.home / server_import.FILES)
+
+    def keep_import(self) -> None:
+        """Say that the imported database is complete."""
+        server_import.end(self.home)
+
+    def drop_import(self) -> None:
+        """Stop the server and empty the database again, after an import that came to nothing."""
+        self.stop()
+        server_import.discard(self.home)
+
     def admin(self, *args: str) -> str:
         """Run `neo4j-admin ARGS` on this home and return what it printed; `StoreError` where it fails."""
+        return self._admin(args)
+
+    def _admin(
+        self, args: Sequence[str], options: Sequence[str] = (), main: str = ADMIN, folder: Path | None = None
+    ) -> str:
         environment = os.environ | {"NEO4J_HOME": str(self.home), "NEO4J_CONF": str(self.home / "conf")}
-        command = self._java.command("-cp", f"{self._lib}/*", ADMIN, *args, java_options=self._java_options)
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        classes = ["-cp", f"{self._lib}/*"]
+        command = self._java.command(*classes, *options, main, *args, java_options=self._java_options)
+        done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode:
             output = done.stdout + done.stderr
             log_file = self.home / "logs" / "admin.log"
@@ -137,6 +189,12 @@ class LocalServer:
         except (MachineError, StoreError):
             self._end(10)
             raise
+
+    def _settle(self, timeout: float) -> None:
+        """Throw away what a killed import left; `MachineError` while another process imports."""
+        if server_import.is_abandoned(self.home):
+            self._end(timeout)
+            server_import.discard(self.home)
 
     def _refuse_other_ports(self, bolt_port: int | None, http_port: int | None) -> None:
         for wanted, used in zip((bolt_port, http_port), read_ports(self.home), strict=True):

@@ -256,6 +256,11 @@ def packed(frame: DataFrame) -> DataFrame:
     return frame.coalesce(frame.sparkSession.sparkContext.defaultParallelism)
 
 
+def carried(lookup: DataFrame, rows: int) -> DataFrame:
+    """A lookup that joins bring to the rows where it is small, so that no row is moved and sorted to meet its entry."""
+    return F.broadcast(lookup) if rows <= SMALL else lookup
+
+
 def graph_frame(vertices: DataFrame, edges: DataFrame) -> Any:
     """A GraphFrame of vertices (``id``) and edges (``src``, ``dst``)."""
     from graphframes import GraphFrame
