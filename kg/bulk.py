@@ -15,7 +15,7 @@ from kg.diff import diff
 from kg.errors import StoreError
 from kg.graph_state import holds
 from kg.load_changes import write_changes
-from kg.load_check import check_tables, columns_of
+from kg.load_check import check_rows, check_schemas, columns_of
 from kg.load_record import Account, finish
 from kg.load_state import STATE, State, write_state
 from kg.schema import EdgeType
@@ -45,9 +45,10 @@ def bulk_load(
     their contract or that the importer cannot take, and `StoreError` for what it or a constraint refuses; the database
     is then empty, and `kg.load` may try. Killed anywhere, the next start of the server finds an empty database.
     """
+    check_schemas(tables)
     nothing = State(draft.filesystem, draft.path)
     with ThreadPoolExecutor(1) as pool:
-        checked = pool.submit(check_tables, tables)
+        checked = pool.submit(check_rows, tables, set(_held(tables)))
         state = _state(tables, draft)
         files = write_files(tables, state, server.import_folder(), progress)
         checked.result()

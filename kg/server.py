@@ -39,7 +39,8 @@ from kg.server_home import (
 ADMIN = "org.neo4j.server.startup.Neo4jAdminCommand"
 # What the above starts as a second Java; called at once where we choose the options of that one ourselves.
 ADMIN_TOOL = "org.neo4j.cli.AdminTool"
-IMPORT = ("database", "import", "full", "neo4j", "--overwrite-destination=true")
+# By itself it would take nine tenths of the machine's memory for its own tables.
+IMPORT = ("database", "import", "full", "neo4j", "--overwrite-destination=true", "--max-off-heap-memory=1g")
 DEFAULT_PORTS = (7687, 7474)
 # What Neo4j's own neo4j.conf adds to the command line and a small server profits from.
 JVM_OPTIONS = (

@@ -34,6 +34,9 @@ ONE_TASK_A_FILE = {
     "spark.sql.files.minPartitionNum": "1",
 }
 
+# Keys with their texts take some 200 bytes each in every task's memory.
+SMALL = 200_000
+
 # What one task reads of a file that may be split: some million rows.
 SPLIT = "32m"
 

@@ -82,8 +82,8 @@ def first_load(server: TimedServer, folder: Path, sizes: dict[str, int], rounds:
     for _ in range(rounds):
         server.empty()
         begun = time.perf_counter()
-        command = ["database", "import", "full", "neo4j", "--overwrite-destination=true", *arguments]
-        server.admin(*command)
+        report = f"--report-file={folder / 'import.report'}"
+        server.admin("database", "import", "full", "neo4j", "--overwrite-destination=true", report, *arguments)
         bare.append(time.perf_counter() - begun)
         server.empty()
         server.start()
