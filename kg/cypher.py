@@ -5,12 +5,7 @@ maps do) return one number. What we wrote carries `_hash`; nodes and relationshi
 neither exported nor deleted. Nodes that were there before us carry `_adopted` and are given back, never deleted.
 """
 
-from collections.abc import Mapping
-
-import pyarrow as pa
-
 from kg.schema import EdgeType
-from kg.values import out_of
 
 PROJECT = "CrossGraphProject"
 VERSION = "EmbeddingVersion"
@@ -54,9 +49,9 @@ def count_nodes(label: str) -> str:
     return f"MATCH (n:{quote(label)}) WHERE n._hash IS NOT NULL RETURN count(*)"
 
 
-def count_relationships(edge: EdgeType, until: bool = False) -> str:
-    """How many relationships of a type are ours, with `until` those that `select_edges` returns."""
-    return f"MATCH {_pattern(edge)} WHERE {_wanted(until)} RETURN count(*)"
+def count_relationships(edge: EdgeType) -> str:
+    """How many relationships of a type are ours."""
+    return f"MATCH {_pattern(edge)} WHERE r._hash IS NOT NULL RETURN count(*)"
 
 
 def node_keys(label: str) -> str:
@@ -64,33 +59,5 @@ def node_keys(label: str) -> str:
     return f"MATCH (n:{quote(label)}) WHERE n._hash IS NOT NULL RETURN n.key AS key"
 
 
-def select_nodes(label: str, columns: Mapping[str, pa.DataType]) -> str:
-    """Our nodes of a label by key, which the constraint's index hands out in order; a column each property."""
-    values = ", ".join(f"{out_of('n.' + quote(name), type_)} AS {quote(name)}" for name, type_ in columns.items())
-    # Cypher takes no index for an order alone; the comparison that is true of every string makes it.
-    return (
-        f"MATCH (n:{quote(label)}) USING INDEX n:{quote(label)}(key) WHERE n.key >= '' AND n._hash IS NOT NULL "
-        f"WITH n ORDER BY n.key RETURN {values}"
-    )
-
-
-def select_edges(edge: EdgeType, columns: Mapping[str, pa.DataType], until: bool = False) -> str:
-    """For each key of ``$keys``, in lists of up to 10,000, its relationships as lists of (to, *columns)."""
-    values = ", ".join(["b.key", *(out_of(f"r.{quote(c)}", t) for c, t in columns.items())])
-    return (
-        f"UNWIND range(0, size($keys) - 1) AS position MATCH (a:{quote(edge.source)} {{key: $keys[position]}}) "
-        f"CALL (a) {{ MATCH (a)-[r:{quote(edge.type)}]->(b:{quote(edge.target)}) WHERE {_wanted(until)} "
-        f"RETURN collect([{values}]) AS edges }} "
-        f"UNWIND range(0, size(edges) - 1, {LIMIT}) AS start "
-        f"RETURN position, edges[start .. start + {LIMIT}] AS edges"
-    )
-
-
 def _pattern(edge: EdgeType) -> str:
     return f"(a:{quote(edge.source)})-[r:{quote(edge.type)}]->(b:{quote(edge.target)})"
-
-
-def _wanted(until: bool) -> str:
-    """Untimed interactions are on the near side of every moment."""
-    cut = " AND (r.last IS NULL OR r.last <= datetime({epochMillis: 0}) + duration({microseconds: $until}))"
-    return "r._hash IS NOT NULL" + (cut if until else "")

@@ -1,175 +1,171 @@
-"""The graph to a snapshot: a chosen part of what we loaded, streamed out of Neo4j into tables of row numbers."""
+"""The graph to a snapshot: a chosen part of what we loaded, read out of Neo4j into tables of row numbers.
 
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+Nodes and relationships are read in pages, several at once, a list a column, and written while the next are read.
+All types between two labels that have the same columns are read by one statement, for planning a statement costs
+more (60 ms) than reading a thousand relationships.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
-from kg import cypher
-from kg.errors import ContractError, StoreError
-from kg.ids import IdMap
+from kg import cypher_read
+from kg.cypher_read import Bound, Relations
+from kg.errors import StoreError
+from kg.export_edges import EdgeReader
+from kg.export_pages import PAGE_NODES, Ends, Gauge, changed, in_order, node_batch
+from kg.export_walk import around
 from kg.load_check import columns_of
-from kg.schema import INDICES, INTERACTION_COLUMNS, ROW_ID, EdgeType, edge_schema, node_schema
-from kg.section import Section
+from kg.schema import INDICES, INTERACTION_COLUMNS, EdgeType, edge_schema, node_schema
+from kg.selection import Chosen, Selection, bounds, choose, kept_columns, micros
 from kg.store import Progress, Store, silent
 from kg.tables import Draft, Output
-from kg.values import from_wire
 
-PAGE_EDGES = 100_000
-"""About so many relationships are asked for at once; a node with more of them is one page."""
-
-
-class Selection(Section):
-    """Which part of the graph a snapshot holds; a relationship is in it when its type and both its labels are."""
-
-    labels: list[str] | None = None
-    """Default: all."""
-    types: list[str] | None = None
-    """Relationship types. Default: all."""
-    domains: list[str] | None = None
-    """Items of other domains are left out. Default: all."""
-    until: datetime | None = None
-    """Interactions whose last event is later are left out (UTC where no zone is given); untimed ones stay."""
+PAGE_KEYS = 50_000
+AGGREGATES = frozenset(column.name for column in INTERACTION_COLUMNS)
 
 
 def export(
-    store: Store, tables: Output, draft: Draft, selection: Selection | None = None, progress: Progress = silent
+    store: Store,
+    tables: Output,
+    draft: Draft,
+    selection: Selection | None = None,
+    progress: Progress = silent,
+    *,
+    derived: bool = False,
 ) -> None:
     """Write ``nodes/<Label>``, sorted by key, and ``edges/<name>``, sorted by row numbers, into the draft.
 
     `tables` is the output that was loaded: its schemas are the snapshot's, so what else nodes carry (features,
-    vectors, properties of others) stays out. `ContractError` when the selection names what is not there,
-    `StoreError` when the graph changes meanwhile. At most one page of relationships is in memory.
+    vectors, properties of others) stays out. With `derived` the selection may name types that were computed from
+    interactions of all rows, which a snapshot that is learned from never holds.
+    `ContractError` when the selection names what is not there, `StoreError` when the graph changes meanwhile.
+    In memory are the keys of all nodes and a few pages, whatever the graph's size and its nodes' degrees; the draft's
+    figure `most_held` says how many relationships at most.
     """
     selection = selection or Selection()
-    labels = select_labels(tables.manifest.meta["labels"], selection)
-    edges = select_edges(tables.manifest.meta["edges"], labels, selection)
-    ids = {label: _export_nodes(store, tables, draft, label, progress) for label in labels}
-    for name, of in edges.items():
-        _export_edges(
-            store, tables, draft, name, _micros(selection.until) if of["interaction"] else None, ids, progress
-        )
-    draft.meta |= {"labels": labels, "edges": edges, "selection": selection.model_dump(mode="json")}
-    draft.figures["rows"] = dict(draft.tables)
+    meta = tables.manifest.meta
+    chosen = choose(meta["labels"], meta["edges"], selection, derived=derived)
+    work = _Export(store, tables, draft, selection, chosen, progress)
+    before, counted = store.moment(), work.totals()
+    ends = work.restricted(work.keys())
+    for label in chosen.labels:
+        work.write_nodes(ends[label])
+    for relations, total in zip(work.relations, counted[1], strict=True):
+        work.write_edges(relations, ends, total)
+    if store.moment() != before and work.totals() != counted:
+        raise changed("there are more or fewer nodes or relationships")
+    if selection.whole:
+        work.check_rows()
+    draft.meta |= {"labels": chosen.labels, "edges": chosen.edges, "selection": selection.model_dump(mode="json")}
+    draft.figures |= {"rows": dict(draft.tables), "most_held": work.gauge.most}
 
 
-def select_labels(labels: Mapping[str, Any], selection: Selection) -> dict[str, Any]:
-    """The part of the manifest's `labels` that a selection chooses."""
-    _known("labels", selection.labels, labels)
-    _known("domains", selection.domains, [of["domain"] for of in labels.values() if of.get("domain")])
-    return {
-        label: of
-        for label, of in labels.items()
-        if (selection.labels is None or label in selection.labels)
-        and (selection.domains is None or not of.get("domain") or of["domain"] in selection.domains)
-    }
+@dataclass
+class _Export:
+    """One export under way."""
 
+    store: Store
+    tables: Output
+    draft: Draft
+    selection: Selection
+    chosen: Chosen
+    progress: Progress
+    gauge: Gauge = field(default_factory=Gauge)
+    relations: list[Relations] = field(init=False)
 
-def select_edges(edges: Mapping[str, Any], labels: Mapping[str, Any], selection: Selection) -> dict[str, Any]:
-    """The part of the manifest's `edges` that a selection chooses, given the labels that it chose."""
-    types = {name: EdgeType.parse(name) for name in edges}
-    _known("types", selection.types, [edge.type for edge in types.values()])
-    return {
-        name: of
-        for name, of in edges.items()
-        # What is computed from interactions over all rows would tell a learner what it is to predict.
-        if not of.get("derived")
-        and {types[name].source, types[name].target} <= set(labels)
-        and (selection.types is None or types[name].type in selection.types)
-    }
+    def __post_init__(self) -> None:
+        self.relations = self._grouped(self.chosen.edges)
 
+    @property
+    def until(self) -> int | None:
+        return micros(self.selection.until)
 
-def _known(what: str, wanted: list[str] | None, found: Any) -> None:
-    if unknown := sorted(set(wanted or ()) - set(found)):
-        raise ContractError(f"selection.{what}", f"unknown {unknown}", f"found {sorted(set(found))}")
+    def totals(self) -> list[Any]:
+        return self.store.lists(cypher_read.totals(list(self.chosen.labels), self.relations))
 
+    def keys(self) -> dict[str, Ends]:
+        """The keys of all nodes that fulfil their conditions, in the index's order."""
+        return {label: self._keys(label) for label in self.chosen.labels}
 
-def _micros(moment: datetime | None) -> int | None:
-    if moment is None:
-        return None
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    since = aware - datetime(1970, 1, 1, tzinfo=UTC)
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    def _keys(self, label: str) -> Ends:
+        wanted = bounds(label, self._own(f"nodes/{label}"), self.selection)
+        statement = cypher_read.select_keys(label, wanted)
+        found: list[pa.Array] = [pa.array([], pa.string())]
+        start, full = "", True
+        while full:
+            params = {"start": start, "limit": PAGE_KEYS, "bounds": [bound.values for bound in wanted]}
+            [page] = self.store.lists(statement, params)
+            full = len(page) == PAGE_KEYS
+            found.append(pa.array(page[1:] if page and len(found) > 1 and page[0] == start else page, pa.string()))
+            start = page[-1] if page else start
+        return Ends(label, pa.concat_arrays(found), restricted=bool(wanted))
 
+    def restricted(self, ends: dict[str, Ends]) -> dict[str, Ends]:
+        """The nodes around the seeds, or all where there are none."""
+        if self.selection.around is None:
+            return ends
+        walked = [(relations, self._bounds(relations)) for relations in self._grouped(self.chosen.walked)]
+        return around(self.store, ends, self.selection.seeds(), self.selection.around.hops, walked, self.until)
 
-def _export_nodes(store: Store, tables: Output, draft: Draft, label: str, progress: Progress) -> IdMap:
-    table = f"nodes/{label}"
-    own = {name: t for name, t in columns_of(tables, table).items() if name not in ("text", "image")}
-    schema = node_schema(pa.field(name, type_) for name, type_ in own.items())
-    types = {field.name: field.type for field in schema}
-    expected = store.value(cypher.count_nodes(label))
-    keys: list[pa.Array] = [pa.array([], pa.string())]
+    def write_nodes(self, ends: Ends) -> None:
+        table = f"nodes/{ends.label}"
+        own = self._own(table)
+        kept = kept_columns(ends.label, {n: t for n, t in own.items() if n not in ("text", "image")}, self.selection)
+        schema = node_schema(pa.field(name, type_) for name, type_ in kept.items())
+        statement = cypher_read.select_nodes(ends.label, {column.name: column.type for column in schema})
 
-    def batches() -> Iterator[pa.RecordBatch]:
-        for rows in store.stream_rows(cypher.select_nodes(label, types)):
-            columns = [from_wire(values, t) for values, t in zip(zip(*rows, strict=True), schema.types, strict=True)]
-            batch = pa.RecordBatch.from_arrays(columns, schema=schema)
-            keys.append(batch["key"])
-            progress(table, batch.num_rows)
-            yield batch
+        def read(start: int) -> pa.RecordBatch:
+            keys = ends.keys.slice(start, PAGE_NODES).to_pylist()
+            return node_batch(self.store.lists(statement, {"keys": keys}), len(keys), schema)
 
-    draft.write_batches(table, batches(), schema)
-    _unchanged(table, expected, draft.tables[table])
-    return IdMap(label, pa.concat_arrays(keys))
+        def batches() -> Iterator[pa.RecordBatch]:
+            for batch in in_order(read, range(0, len(ends), PAGE_NODES)):
+                self.progress(table, batch.num_rows)
+                yield batch
 
+        self.draft.write_batches(table, batches(), schema)
 
-def _export_edges(
-    store: Store,
-    tables: Output,
-    draft: Draft,
-    name: str,
-    until: int | None,
-    ids: Mapping[str, IdMap],
-    progress: Progress,
-) -> None:
-    edge, table = EdgeType.parse(name), f"edges/{name}"
-    schema = _edge_schema(tables, name)
-    types = {field.name: field.type for field in schema if field not in INDICES}
-    params = {} if until is None else {"until": until}
-    expected = store.value(cypher.count_relationships(edge, until is not None), params)
-    statement = cypher.select_edges(edge, types, until is not None)
-    sources, targets = ids[edge.source], ids[edge.target]
-    index = {key: number for number, key in enumerate(targets.keys.to_pylist())}
-    page = max(1, len(sources) * PAGE_EDGES // max(expected, PAGE_EDGES))
+    def write_edges(self, relations: Relations, ends: Mapping[str, Ends], total: int) -> None:
+        schema = self._schema(relations.edges[0].name)
+        reader = EdgeReader(self.store, relations, ends, schema, self.until, self._bounds(relations), self.gauge)
+        reader.write(self.draft, total, self.progress)
 
-    def batches() -> Iterator[pa.RecordBatch]:
-        for start in range(0, len(sources), page):
-            keys = sources.keys.slice(start, page).to_pylist()
-            lists = store.rows(statement, {"keys": keys, **params})
-            batch = _edge_batch(lists, start, index, schema)
-            progress(table, batch.num_rows)
-            yield batch
+    def check_rows(self) -> None:
+        """A snapshot of everything has as many rows as were loaded."""
+        loaded = self.tables.manifest.tables
+        for table, rows in self.draft.tables.items():
+            name = table.replace("edges/", "relationships/", 1)
+            if loaded.get(name, rows) != rows:
+                raise StoreError(f"{table}: {loaded[name]} rows were loaded, Neo4j holds {rows}: load again")
 
-    draft.write_batches(table, batches(), schema)
-    _unchanged(table, expected, draft.tables[table])
+    def _grouped(self, names: Iterable[str]) -> list[Relations]:
+        """Types with the same ends, columns and no conditions of their own, together."""
+        groups: dict[tuple[Any, ...], list[str]] = {}
+        for name in names:
+            edge, columns = EdgeType.parse(name), [c for c in self._schema(name) if c not in INDICES]
+            conditions = edge.type if edge.type in self.selection.where else None
+            ends_and_columns = (edge.source, edge.target, tuple((column.name, column.type) for column in columns))
+            groups.setdefault((*ends_and_columns, self._interaction(name), conditions), []).append(edge.type)
+        return [
+            Relations(source, target, tuple(types), columns, interaction)
+            for (source, target, columns, interaction, _), types in groups.items()
+        ]
 
+    def _schema(self, name: str) -> pa.Schema:
+        aggregates = AGGREGATES if self._interaction(name) else frozenset()
+        own = {n: t for n, t in self._own(f"relationships/{name}").items() if n not in aggregates}
+        kept = kept_columns(EdgeType.parse(name).type, own, self.selection)
+        return edge_schema((pa.field(n, t) for n, t in kept.items()), interaction=self._interaction(name))
 
-def _edge_schema(tables: Output, name: str) -> pa.Schema:
-    columns = columns_of(tables, f"relationships/{name}")
-    aggregates = {field.name for field in INTERACTION_COLUMNS}
-    interaction = bool(tables.manifest.meta["edges"][name]["interaction"])
-    own = {c: t for c, t in columns.items() if not (interaction and c in aggregates)}
-    return edge_schema((pa.field(c, t) for c, t in own.items()), interaction=interaction)
+    def _interaction(self, name: str) -> bool:
+        return bool(self.tables.manifest.meta["edges"][name]["interaction"])
 
+    def _bounds(self, relations: Relations) -> list[Bound]:
+        [first, *_] = relations.edges
+        return bounds(first.type, self._own(f"relationships/{first.name}"), self.selection)
 
-def _edge_batch(lists: list[list[Any]], start: int, index: Mapping[str, int], schema: pa.Schema) -> pa.RecordBatch:
-    """One page of (position of the source, its relationships), as a batch sorted by ends and identity."""
-    rows = [row for _, edges in lists for row in edges]
-    source = np.repeat([start + position for position, _ in lists], [len(edges) for _, edges in lists])
-    columns = list(zip(*rows, strict=True)) if rows else [()] * (len(schema) - 1)
-    try:
-        target = [index[key] for key in columns[0]]
-    except KeyError as error:
-        raise StoreError(f"the graph changed while it was exported (new node {error}): export again") from error
-    values = [from_wire(column, t) for column, t in zip(columns[1:], schema.types[2:], strict=True)]
-    batch = pa.RecordBatch.from_arrays(
-        [pa.array(source, pa.int64()), pa.array(target, pa.int64()), *values], schema=schema
-    )
-    return batch.sort_by([("src", "ascending"), ("dst", "ascending"), (ROW_ID.name, "ascending")])
-
-
-def _unchanged(table: str, expected: int, found: int) -> None:
-    if found != expected:
-        raise StoreError(f"the graph changed while {table} was exported ({expected} rows, then {found}): export again")
+    def _own(self, table: str) -> dict[str, pa.DataType]:
+        return columns_of(self.tables, table)

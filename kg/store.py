@@ -103,6 +103,17 @@ class Store:
         [row] = self.rows(query, params)
         return row[0]
 
+    def lists(self, query: str, params: Mapping[str, Any] | None = None) -> list[Any]:
+        """The columns of the only row that a reading query returns; may be called from several threads."""
+        with self._session(neo4j.READ_ACCESS) as session:
+            return session.execute_read(lambda tx: tx.run(query, dict(params or {})).single(strict=True).values())
+
+    def moment(self) -> frozenset[str]:
+        """What stays the same until anything is written to this database, by whomever."""
+        with self._session(neo4j.READ_ACCESS) as session:
+            session.run("RETURN 1").consume()
+            return session.last_bookmarks().raw_values
+
     def stream(
         self,
         query: str,

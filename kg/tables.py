@@ -5,9 +5,10 @@ A folder without a manifest is no output. The manifest's fingerprint alone decid
 """
 
 import hashlib
+import io
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -65,6 +66,8 @@ class Manifest:
     tables: dict[str, int] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    """The checksum of each file by its path in the output; empty in outputs of before there were any."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,16 @@ class Output:
         """Names of the tables that start with `prefix`, sorted."""
         return sorted(name for name in self.manifest.tables if name.startswith(prefix))
 
+    def verify(self) -> None:
+        """Read every file; `ContractError` names one that is missing or not as it was written."""
+        for name, wanted in self.manifest.files.items():
+            try:
+                found = checksum(self.filesystem, self.location(name))
+            except FileNotFoundError as error:
+                raise ContractError(self.location(name), "a file that was written here is missing") from error
+            if found != wanted:
+                raise ContractError(self.location(name), "this file is not as it was written", "it is damaged or cut")
+
 
 @dataclass
 class Draft:
@@ -105,6 +118,8 @@ class Draft:
     tables: dict[str, int] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    """Checksums of files by their path in the draft; of those that are not here it is taken at the seal."""
 
     def location(self, table: str = "") -> str:
         """The path of a table or file in this draft; the folder above it exists."""
@@ -118,15 +133,26 @@ class Draft:
 
     def write_batches(self, table: str, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> None:
         """Write a stream of batches as one file, checking each, in bounded memory."""
-        rows = 0
-        with (
-            self.filesystem.open_output_stream(self.location(f"{table}/part-0.parquet")) as sink,
-            pq.ParquetWriter(sink, schema) as writer,
-        ):
+        with self.writer(table, schema) as write:
             for batch in batches:
-                check(table, batch.schema, schema)
-                writer.write_batch(batch.select(schema.names).cast(schema))
-                rows += batch.num_rows
+                write(batch)
+
+    @contextmanager
+    def writer(self, table: str, schema: pa.Schema) -> Iterator[Callable[[pa.RecordBatch], None]]:
+        """A function that checks and writes a batch; several tables may be written at a time."""
+        rows, name = 0, f"{table}/part-0.parquet"
+
+        def write(batch: pa.RecordBatch) -> None:
+            nonlocal rows
+            check(table, batch.schema, schema)
+            writer.write_batch(batch.select(schema.names).cast(schema))
+            rows += batch.num_rows
+
+        with self.filesystem.open_output_stream(self.location(name)) as stream:
+            sink = _Summed(stream)
+            with pq.ParquetWriter(sink, schema) as writer:
+                yield write
+        self.files[name] = sink.checksum()
         self.tables[table] = rows
 
     def adopt(self, table: str, schema: pa.Schema) -> None:
@@ -134,6 +160,48 @@ class Draft:
         dataset = ds.dataset(self.location(table), filesystem=self.filesystem, format="parquet")
         check(table, dataset.schema, schema)
         self.tables[table] = dataset.count_rows()
+
+    def seal(self, stage: str, fingerprint: str, created: str) -> None:
+        """Write the manifest, which makes an output of the draft; nothing is to be written after it."""
+        for info in self.filesystem.get_file_info(fs.FileSelector(self.path, recursive=True)):
+            name = info.path.removeprefix(f"{self.path}/")
+            if info.is_file and name not in self.files and not info.base_name.startswith((".", "_")):
+                self.files[name] = checksum(self.filesystem, info.path)
+        manifest = Manifest(
+            stage, fingerprint, created, FORMAT, self.tables, self.meta, self.figures, dict(sorted(self.files.items()))
+        )
+        write_manifest(self.filesystem, self.path, manifest)
+
+
+class _Summed(io.RawIOBase):
+    """A stream to write to that takes the checksum of what passes."""
+
+    def __init__(self, stream: pa.NativeFile) -> None:
+        self._stream, self._digest = stream, _digest()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._digest.update(data)
+        self._stream.write(data)
+        return len(data)
+
+    def checksum(self) -> str:
+        return self._digest.hexdigest()
+
+
+def checksum(filesystem: fs.FileSystem, path: str) -> str:
+    """A digest of a file's bytes: a gigabyte takes about a second."""
+    digest = _digest()
+    with filesystem.open_input_stream(path) as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _digest() -> hashlib.blake2b:
+    return hashlib.blake2b(digest_size=16)
 
 
 def replace_file(filesystem: fs.FileSystem, path: str, content: bytes) -> None:
@@ -181,25 +249,28 @@ class Stage:
         output = self.current()
         return output if output and output.manifest.fingerprint == fingerprint else None
 
+    def discard(self, output: Output) -> None:
+        """Remove an output, its manifest first, so that killed in between it is a leftover."""
+        self.filesystem.delete_file(f"{output.path}/{MANIFEST}")
+        self.filesystem.delete_dir(output.path)
+
     @contextmanager
-    def create(self, fingerprint: str) -> Iterator[Draft]:
+    def create(self, fingerprint: str, path: str | None = None) -> Iterator[Draft]:
         """A new folder to write into, sealed on leaving the block and removed when the block raises.
 
-        Leftovers of killed runs are removed first, and of sealed outputs the newest two are kept.
+        `path` is that of a discarded output that is made again. Leftovers of killed runs are removed first, and of
+        sealed outputs the newest two are kept.
         """
         for info in self._folders():
             if self.filesystem.get_file_info(f"{info.path}/{MANIFEST}").type != fs.FileType.File:
                 self.filesystem.delete_dir(info.path)
         created = datetime.now(UTC)
-        path = f"{self.root}/{created:%Y%m%dT%H%M%S%f}-{fingerprint[:8]}"
+        path = path or f"{self.root}/{created:%Y%m%dT%H%M%S%f}-{fingerprint[:8]}"
         self.filesystem.create_dir(path, recursive=True)
         draft = Draft(self.filesystem, path)
         try:
             yield draft
-            manifest = Manifest(
-                self.name, fingerprint, created.isoformat(), FORMAT, draft.tables, draft.meta, draft.figures
-            )
-            write_manifest(self.filesystem, path, manifest)
+            draft.seal(self.name, fingerprint, created.isoformat())
         except BaseException:
             self.filesystem.delete_dir(path)
             raise

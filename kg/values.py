@@ -67,7 +67,8 @@ def _convert(expression: str, type_: pa.DataType, scalar: Any) -> str:
         inner = scalar("x", type_.value_type)
         return expression if inner == "x" else f"[x IN {expression} | {inner}]"
     made: str = scalar(expression, type_)
-    return made if made == expression else f"CASE WHEN {expression} IS NOT NULL THEN {made} END"
+    nulls_pass = made == expression or (scalar is _unmake and pt.is_timestamp(type_) and type_.tz)
+    return made if nulls_pass else f"CASE WHEN {expression} IS NOT NULL THEN {made} END"
 
 
 def _make(x: str, type_: pa.DataType) -> str:

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kg import cypher, cypher_load, cypher_vectors
+from kg import cypher, cypher_load, cypher_read, cypher_vectors
+from kg.cypher_read import Bound, Relations
 from kg.schema import EdgeType
 from kg.server import Connection
 from kg.store import Store
@@ -44,6 +45,8 @@ def counts(name: str) -> list[str]:
 def statements(name: str) -> list[str]:
     edge = EdgeType(name, name, name)
     columns = {name: pa.string(), "at": pa.timestamp("us", "UTC")}
+    relations = Relations(name, name, (name, name), tuple(columns.items()), interaction=True)
+    bounds = [Bound(name, pa.string(), {"min": "a", "max": "b", "one_of": ["a"]})]
     return [
         cypher_load.unique_key(name),
         cypher_load.drop_unique_key(name),
@@ -62,8 +65,15 @@ def statements(name: str) -> list[str]:
         *counts(name),
         cypher_load.together(counts(name)),
         cypher.node_keys(name),
-        cypher.select_nodes(name, columns),
-        cypher.select_edges(edge, columns, True),
+        cypher_read.totals([name, name], [relations]),
+        cypher_read.select_keys(name, bounds),
+        cypher_read.select_nodes(name, columns),
+        cypher_read.count_ends(relations),
+        cypher_read.select_all(relations, until=True, bounds=bounds),
+        cypher_read.select_page(relations, until=True, bounds=bounds),
+        cypher_read.select_part(relations, until=True, bounds=bounds),
+        cypher_read.neighbours(relations, backward=True, until=True, bounds=bounds),
+        cypher_read.neighbours(relations, backward=False, until=False, bounds=bounds),
         cypher_vectors.set_vectors(name),
         cypher_vectors.count_vectors(name, "a"),
         cypher_vectors.replace_recommendations(name, {"d": [name, name]}),
@@ -133,12 +143,16 @@ def test_values_become_properties_and_come_back(
         assert store.rows(query, {"value": travels}) == [[True, travels]]
 
 
-def test_nodes_are_selected_by_the_index_without_sorting(clean_connection: Connection) -> None:
+def test_keys_come_from_the_index_without_sorting(clean_connection: Connection) -> None:
     with Store(clean_connection) as store:
         store.ensure_unique(["Film"])
         store.write(cypher_load.merge_nodes("Film", "item", {}), [[[f"k{i}", 1] for i in range(5000)]])
-    plan = operators(
-        clean_connection, cypher.select_nodes("Film", {"key": pa.string(), "at": pa.timestamp("us", "UTC")})
-    )
+    statement = cypher_read.select_keys("Film", []).replace("$start", "''").replace("$limit", "10")
+    plan = operators(clean_connection, statement)
     assert plan & {"NodeUniqueIndexSeekByRange", "NodeIndexSeekByRange"}
-    assert "Sort" not in plan
+    assert not plan & {"Sort", "Top"}
+
+
+def test_neo4j_counts_without_looking_at_relationships(clean_connection: Connection) -> None:
+    plan = operators(clean_connection, cypher_read.totals(["Film"], [Relations("Film", "Film", ("R", "S"), ())]))
+    assert {"NodeCountFromCountStore", "RelationshipCountFromCountStore"} <= plan

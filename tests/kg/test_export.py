@@ -7,11 +7,13 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from kg import cypher
+from kg import cypher_read
+from kg.cypher_read import Relations
 from kg.errors import ContractError, StoreError
-from kg.export import Selection, export
+from kg.export import export
 from kg.load import load
-from kg.schema import INSTANT, EdgeType, edge_schema, relationship_schema
+from kg.schema import INSTANT, edge_schema, relationship_schema
+from kg.selection import Selection
 from kg.server import Connection
 from kg.store import Store
 from kg.tables import Draft, Output, Workspace
@@ -159,13 +161,17 @@ def test_many_pages_and_a_node_of_many_relationships(
         "relationships/User-READ-Book": [event(f"a{i:05}", "u000", f"b{i * 7 % 60:03}", LATE) for i in range(600)]
         + [event(f"c{u}-{b}", f"u{u:03}", f"b{b:03}", LATE) for u in range(1, 50) for b in range(u)],
     }
-    monkeypatch.setattr("kg.export.PAGE_EDGES", 100)
-    monkeypatch.setattr("kg.cypher.LIMIT", 50)
+    monkeypatch.setattr("kg.export_pages.PAGE_EDGES", 100)
+    monkeypatch.setattr("kg.export.PAGE_KEYS", 7)
+    monkeypatch.setattr("kg.export_edges.PAGE_KEYS", 7)
+    monkeypatch.setattr("kg.export.PAGE_NODES", 7)
     graph = snapshot(clean_connection, loaded(clean_connection, tables(tmp_path, content)))
     edges = graph.read("edges/User-READ-Book")
     assert edges.equals(edges.sort_by([("src", "ascending"), ("dst", "ascending"), ("row_id", "ascending")]))
     found = Counter((row["row_id"], row["src"], row["dst"]) for row in by_ends(graph, "User-READ-Book"))
     assert found == Counter(tuple(r.values())[:3] for r in content["relationships/User-READ-Book"])
+    # Two pages are read while a third is written.
+    assert 200 < graph.manifest.figures["most_held"] <= 400
 
 
 def test_empty_tables_come_out_empty(clean_connection: Connection, tmp_path: Path) -> None:
@@ -196,14 +202,16 @@ def test_a_graph_that_changes_meanwhile_is_no_snapshot(clean_connection: Connect
     assert stage.current() is None
 
 
-def test_edges_are_found_by_the_keys_index(clean_connection: Connection, tmp_path: Path) -> None:
+@pytest.mark.parametrize("select", [cypher_read.select_page, cypher_read.select_part, cypher_read.count_ends])
+def test_edges_are_found_by_the_keys_index(clean_connection: Connection, tmp_path: Path, select: Any) -> None:
     loaded(clean_connection, tables(tmp_path))
-    plan = operators(
-        clean_connection,
-        cypher.select_edges(EdgeType("User", "RATED", "Film"), {"last": INSTANT}, True).replace("$keys", "['ann']"),
-    )
+    rated = Relations("User", "Film", ("RATED",), (("last", INSTANT),), interaction=True)
+    statement = select(rated) if select is cypher_read.count_ends else select(rated, until=True, bounds=[])
+    for name, value in {"keys": "['ann']", "skip": "0", "limit": "5"}.items():
+        statement = statement.replace(f"${name}", value)
+    plan = operators(clean_connection, statement)
     assert "NodeUniqueIndexSeek" in plan
-    assert not plan & {"AllNodesScan", "NodeByLabelScan"}
+    assert not plan & {"AllNodesScan", "NodeByLabelScan", "DirectedRelationshipTypeScan", "ValueHashJoin"}
 
 
 def test_an_edge_table_is_a_relationship_table_by_row_number() -> None:
