@@ -5,83 +5,27 @@
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from functools import reduce
 from typing import Any
 
-import pyarrow as pa
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
+from pyspark.sql import SparkSession
 
 from kg import accounts
 from kg import correct as corrected
-from kg.errors import ConfigError
-from kg.features import features
+from kg.clean_features import make_features, make_motifs, motif_edges, motif_figures
+from kg.clean_nodes import join_across, make_nodes
+from kg.clean_relationships import make_relationships
+from kg.clean_work import Work
 from kg.forgotten import NOTHING, Forgotten
 from kg.forgotten_rows import withhold
-from kg.k_core import k_core
 from kg.landing import Landing
-from kg.mapping import Mapped
-from kg.motifs import SCHEMA as MOTIF
-from kg.motifs import MotifAccount, check_account, find_motif
-from kg.nodes import map_nodes, merge
-from kg.project import Graph, Relationship
-from kg.reading import NO_CORRECTIONS, Corrections, in_threads, read_sources
-from kg.relationships import edge_type, events, find_ends, map_relationship, relationship_table
-from kg.resolve import fold, resolve
-from kg.resolve_across import resolve_across, same_as
-from kg.resolve_pairs import match_schema
+from kg.project import Graph
+from kg.reading import NO_CORRECTIONS, Corrections, read_sources
 from kg.resolve_records import Encode
-from kg.schema import (
-    ALIAS,
-    CORRECTION,
-    EVENT,
-    QUARANTINE,
-    RECORD,
-    SAME,
-    EdgeType,
-    feature_schema,
-    node_schema,
-    relationship_schema,
-)
-from kg.source_rows import Rows
-from kg.spark import carried, conform, kept, location, translated, write, write_split
+from kg.schema import CORRECTION, QUARANTINE
+from kg.spark import kept, translated
 from kg.tables import Draft
-from kg.triples import Triples, entities, map_triples, triple_table
 
 Progress = Callable[[str], None]
-
-
-@dataclass
-class _Work:
-    """What one ingest has made so far; tables are registered as they are written."""
-
-    graph: Graph
-    draft: Draft
-    encode: Encode | None = None
-    forgotten: Forgotten = NOTHING
-    rows: dict[str, Rows] = field(default_factory=dict)
-    mapped: list[Mapped] = field(default_factory=list)
-    lookups: dict[str, DataFrame] = field(default_factory=dict)
-    """By label: ``raw`` (a key or an alias of it) and ``key``."""
-    left_out: dict[str, str] = field(default_factory=dict)
-    keys: dict[str, DataFrame] = field(default_factory=dict)
-    """The nodes' keys by label."""
-    edges: dict[EdgeType, str] = field(default_factory=dict)
-    """The relationship part that each edge type comes from."""
-    resolved: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """What resolution did, by label or edge type."""
-    motifs: dict[EdgeType, MotifAccount] = field(default_factory=dict)
-
-    def write(self, table: str, frame: DataFrame, schema: pa.Schema) -> None:
-        """Write a table, checked against its schema."""
-        write(self.draft, table, conform(frame, schema))
-        self.draft.adopt(table, schema)
-
-    def write_split(self, frame: DataFrame, column: str, schema: pa.Schema) -> None:
-        """Write the tables that a column names, checked against their schema."""
-        for table in write_split(self.draft, frame, column):
-            self.draft.adopt(table, schema)
 
 
 def ingest(
@@ -106,31 +50,36 @@ def ingest(
     worth nothing else.
     """
     with translated("ingest"):
-        work = _Work(graph, draft, encode, forgotten)
+        work = Work(graph, draft, encode, forgotten)
         progress("reading sources")
         landing = landing or Landing(draft.filesystem, f"{draft.path.rsplit('/', 2)[0]}/landing")
         _read(work, spark, landing, corrections)
         progress("counting rows")
         sources = accounts.read_accounts(work.rows)
         progress("mapping nodes")
-        _nodes(work)
+        make_nodes(work)
         progress("mapping relationships")
-        _relationships(work)
+        make_relationships(work)
         if graph.across:
             progress("resolving across labels")
-            _across(work, spark)
+            join_across(work, spark)
         progress("accounting for every row")
         tables = _account(work, sources)
-        progress("finding motifs")
-        _motifs(work, spark)
-        progress("computing features")
-        _features(work, spark)
+        if graph.motifs:
+            progress("finding motifs")
+            make_motifs(work, spark)
+        if graph.features.columns:
+            progress("computing features")
+            make_features(work, spark)
         draft.meta |= _meta(work)
-        draft.figures |= accounts.figures(sources, tables) | {"left_out": work.left_out, "resolution": work.resolved}
-        draft.figures["motifs"] = {f"relationships/{edge.name}": asdict(of) for edge, of in work.motifs.items()}
+        draft.figures |= accounts.figures(sources, tables) | {
+            "left_out": work.left_out,
+            "resolution": work.resolved,
+            "motifs": motif_figures(work),
+        }
 
 
-def _read(work: _Work, spark: SparkSession, landing: Landing, corrections: Corrections) -> None:
+def _read(work: Work, spark: SparkSession, landing: Landing, corrections: Corrections) -> None:
     work.rows, left_out = read_sources(work.graph, spark, landing, corrections, work.forgotten)
     work.left_out |= left_out
     present = {name: of for name, of in corrections.items() if of and name in work.rows}
@@ -140,120 +89,7 @@ def _read(work: _Work, spark: SparkSession, landing: Landing, corrections: Corre
     work.draft.figures["corrections"] = corrected.counts(found)
 
 
-def _nodes(work: _Work) -> None:
-    resolved = [label for label in work.graph.nodes if label in work.graph.resolution]
-    in_threads(
-        lambda label: _label(work, label), [label for label in work.graph.nodes if label not in resolved], resolved
-    )
-
-
-def _label(work: _Work, label: str) -> None:
-    """Map, merge and resolve a label's nodes, and write them with their aliases."""
-    mapped = map_nodes(work.graph, label, work.rows, work.forgotten)
-    if mapped is None:
-        work.left_out[f"nodes.{label}"] = f"without {', '.join(work.graph.sources_of(work.graph.nodes[label]))}"
-        return
-    mapped.frame = kept(mapped.frame)
-    nodes = kept(merge(mapped))
-    lookup = keys = nodes.select("key", F.col("key").alias("raw"))
-    if (aliases := _aliases(work, label, nodes)) is not None:
-        nodes = kept(fold(nodes, aliases, [*(f.name for f in mapped.properties), "text", "image"]))
-        keys = nodes.select("key", F.col("key").alias("raw"))
-        lookup = keys.unionAll(aliases.select("key", F.col("alias").alias("raw")))
-    work.write(mapped.table, nodes, node_schema(mapped.properties))
-    rows = work.draft.tables[mapped.table] + work.draft.tables.get(f"aliases/{label}", 0)
-    work.keys[label], work.lookups[label] = keys, carried(lookup, rows)
-    work.mapped.append(mapped)
-
-
-def _aliases(work: _Work, label: str, nodes: DataFrame) -> DataFrame | None:
-    """Resolve a label's nodes, if the project asks for it, and write what explains it."""
-    resolution = work.graph.resolution.get(label)
-    if resolution is None:
-        return None
-    found = resolve(label, nodes, resolution, work.encode)
-    work.resolved[label] = found.figures
-    if found.groups is None:
-        return None
-    aliases = kept(found.groups.aliases)
-    work.write(f"aliases/{label}", aliases, ALIAS)
-    work.write(f"matches/{label}", found.groups.matches, match_schema(resolution))
-    work.write(f"records/{label}", found.groups.records, RECORD)
-    return aliases
-
-
-def _across(work: _Work, spark: SparkSession) -> None:
-    """Relationships between nodes of two labels that are the same."""
-    for number, across in enumerate(work.graph.across):
-        first, second = across.between
-        if absent := [label for label in across.between if label not in work.lookups]:
-            work.left_out[f"across[{number}]"] = f"without {', '.join(absent)}"
-            continue
-        edge = EdgeType(first, across.type, second)
-        if edge in work.edges:
-            raise ConfigError(f"across[{number}]: relationships.{work.edges[edge]} already gives {edge.name}")
-        nodes = {label: spark.read.parquet(location(work.draft, f"nodes/{label}")) for label in across.between}
-        found = resolve_across(f"across[{number}]", nodes, across, work.encode)
-        work.resolved[edge.name] = found.figures
-        work.write(
-            f"relationships/{edge.name}", same_as(found.matches, edge), relationship_schema(SAME, interaction=False)
-        )
-        work.write(f"matches/{edge.name}", found.matches, match_schema(across))
-        work.write(f"records/{edge.name}", found.records, RECORD)
-        work.edges[edge] = f"across[{number}]"
-
-
-def _relationships(work: _Work) -> None:
-    parts = work.graph.relationships
-    for name, part in parts.items():
-        if absent := _absent(work, part):
-            work.left_out[f"relationships.{name}"] = f"without {', '.join(absent)}"
-    made = [name for name in parts if f"relationships.{name}" not in work.left_out]
-    in_threads(lambda name: _relationship(work, name, parts[name]), [name for name in made if not parts[name].triples])
-    others = {name: _triples(work, name, parts[name]) for name in made if parts[name].triples}
-    for label in sorted({found.label for found in others.values()} - set(work.graph.nodes)):
-        ends = [entities(found) for found in others.values() if found.label == label]
-        nodes = kept(reduce(DataFrame.unionAll, ends).distinct())
-        empty = F.lit(None).cast("string")
-        work.write(f"nodes/{label}", nodes.withColumns({"text": empty, "image": empty}), node_schema([]))
-        work.keys[label] = nodes
-
-
-def _absent(work: _Work, part: Relationship) -> list[str]:
-    """The labels or sources without which a relationship part cannot be made."""
-    labels = [label for label in (*(part.from_ or {}), *(part.to or {})) if label not in work.lookups]
-    sources = work.graph.sources_of(part)
-    return labels + ([] if any(name in work.rows for name in sources) else sources)
-
-
-def _relationship(work: _Work, name: str, part: Relationship) -> None:
-    edge = edge_type(name, part)
-    mapped = map_relationship(work.graph, name, work.rows, work.forgotten)
-    found = find_ends(mapped, work.lookups[edge.source], work.lookups[edge.target])
-    found.frame = kept(found.frame)
-    if part.k_core:
-        found = k_core(found, part.k_core)
-        found.frame = kept(found.frame)
-    if part.interaction:
-        work.write(f"events/{edge.name}", events(found, edge), EVENT)
-    schema = relationship_schema(mapped.properties, interaction=part.interaction)
-    work.write(found.table, relationship_table(found, edge, part), schema)
-    work.mapped.append(found)
-    work.edges[edge] = name
-
-
-def _triples(work: _Work, name: str, part: Relationship) -> Triples:
-    found = map_triples(work.graph, name, work.rows, work.lookups, work.forgotten)
-    if taken := [edge for edge in found.edges if edge in work.edges]:
-        raise ConfigError(f"relationships.{name}: relationships.{work.edges[taken[0]]} already gives {taken[0].name}")
-    schema = relationship_schema(found.mapped.properties, interaction=False)
-    work.write_split(triple_table(found, part.key), "table", schema)
-    work.edges |= dict.fromkeys(found.edges, name)
-    work.mapped += [found.mapped, *([found.links] if found.links else [])]
-    return found
-
-
-def _account(work: _Work, sources: dict[str, accounts.SourceAccount]) -> dict[str, accounts.TableAccount]:
+def _account(work: Work, sources: dict[str, accounts.SourceAccount]) -> dict[str, accounts.TableAccount]:
     """Close the accounts, write the quarantine and see that it holds no more than it may."""
     if work.forgotten:
         withhold(work.mapped)
@@ -271,42 +107,7 @@ def _account(work: _Work, sources: dict[str, accounts.SourceAccount]) -> dict[st
     return found
 
 
-def _motifs(work: _Work, spark: SparkSession) -> None:
-    """Find the motifs in the relationships that are written, and write those that they make."""
-    reader = spark.read.schema("from_key string, to_key string, positive boolean")
-    for name, wanted in work.graph.motifs.items():
-        through = [edge for edge, part in work.edges.items() if part in wanted.relationships]
-        touching = sorted(edge for edge in through if wanted.between in (edge.source, edge.target))
-        if not touching:
-            work.left_out[f"motifs.{name}"] = f"without {', '.join(wanted.relationships)}"
-            continue
-        edge = EdgeType(wanted.between, name, wanted.between)
-        if edge in work.edges:
-            raise ConfigError(f"motifs.{name}: relationships.{work.edges[edge]} already gives {edge.name}")
-        rows = [(of, reader.parquet(location(work.draft, f"relationships/{of.name}"))) for of in touching]
-        found, work.motifs[edge] = find_motif(wanted, edge, rows)
-        work.write(f"relationships/{edge.name}", found, MOTIF)
-        check_account(edge.name, work.motifs[edge], work.draft.tables[f"relationships/{edge.name}"])
-
-
-def _features(work: _Work, spark: SparkSession) -> None:
-    wanted = work.graph.features
-    if not wanted.columns:
-        return
-    paths: dict[tuple[str, str], list[str]] = {}
-    for edge in work.edges:
-        paths.setdefault((edge.source, edge.target), []).append(location(work.draft, f"relationships/{edge.name}"))
-    reader = spark.read.schema("from_key string, to_key string")
-    edges = {ends: reader.parquet(*tables) for ends, tables in paths.items()}
-    found = features(work.keys, edges, wanted)
-    work.write_split(
-        found.withColumn("to", F.concat(F.lit("features/"), "label")).drop("label"),
-        "to",
-        feature_schema(wanted.columns),
-    )
-
-
-def _meta(work: _Work) -> dict[str, Any]:
+def _meta(work: Work) -> dict[str, Any]:
     """What the next stages must know of labels and edge types."""
     graph, interactions = work.graph, work.graph.interactions
     domains = {label: node.domain for label, node in graph.nodes.items()}
@@ -328,10 +129,4 @@ def _meta(work: _Work) -> dict[str, Any]:
             "domain": domains.get(edge.target) if part else None,
             "key": list(described.key) if described else None,
         }
-    for edge in sorted(work.motifs):
-        through = graph.motifs[edge.type].relationships
-        edges[edge.name] = {"interaction": False, "target": False, "domain": None, "key": None}
-        if any(graph.relationships[name].interaction for name in through):
-            # It holds what users did in the test's time too: nothing is learned from it.
-            edges[edge.name]["derived"] = True
-    return {"labels": labels, "edges": edges}
+    return {"labels": labels, "edges": edges | motif_edges(work)}

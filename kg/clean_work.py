@@ -1,0 +1,49 @@
+"""What an ingest has made so far: what its steps hand one another."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+from pyspark.sql import DataFrame
+
+from kg.forgotten import NOTHING, Forgotten
+from kg.mapping import Mapped
+from kg.motifs import MotifAccount
+from kg.project import Graph
+from kg.resolve_records import Encode
+from kg.schema import EdgeType
+from kg.source_rows import Rows
+from kg.spark import conform, write, write_split
+from kg.tables import Draft
+
+
+@dataclass
+class Work:
+    """What one ingest has made so far; tables are registered as they are written."""
+
+    graph: Graph
+    draft: Draft
+    encode: Encode | None = None
+    forgotten: Forgotten = NOTHING
+    rows: dict[str, Rows] = field(default_factory=dict)
+    mapped: list[Mapped] = field(default_factory=list)
+    lookups: dict[str, DataFrame] = field(default_factory=dict)
+    """By label: ``raw`` (a key or an alias of it) and ``key``."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    keys: dict[str, DataFrame] = field(default_factory=dict)
+    """The nodes' keys by label."""
+    edges: dict[EdgeType, str] = field(default_factory=dict)
+    """The relationship part that each edge type comes from."""
+    resolved: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What resolution did, by label or edge type."""
+    motifs: dict[EdgeType, MotifAccount] = field(default_factory=dict)
+
+    def write(self, table: str, frame: DataFrame, schema: pa.Schema) -> None:
+        """Write a table, checked against its schema."""
+        write(self.draft, table, conform(frame, schema))
+        self.draft.adopt(table, schema)
+
+    def write_split(self, frame: DataFrame, column: str, schema: pa.Schema) -> None:
+        """Write the tables that a column names, checked against their schema."""
+        for table in write_split(self.draft, frame, column):
+            self.draft.adopt(table, schema)
