@@ -2,8 +2,9 @@
 
 GraphX's label propagation (GraphFrames' `labelPropagation`) lets all nodes change at once: between users and items,
 communities then swap sides for ever, and ties fall by the order in which messages arrive. Here those nodes change
-at once that are not each other's neighbours, and a hash breaks ties: Cordasco & Gargano (2010), Community detection
-via semi-synchronous label propagation algorithms. So one graph gives one result, in any order of its rows.
+at once that are not each other's neighbours, and ties fall by an order of the communities: Cordasco & Gargano (2010),
+Community detection via semi-synchronous label propagation algorithms. So one graph gives one result, in any order of
+its rows.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,7 +23,8 @@ def communities(vertices: DataFrame, pairs: DataFrame, linked: Links, rounds: in
 
     `vertices` have ``id``, ``label``, ``key``; `pairs` (``src`` < ``dst``) come once each; `linked` are the labels
     that relationships join. A node keeps its community while no other one has more of its neighbours; of several
-    with most, the one with the greatest hash of community, node and round is taken.
+    with most, the one with the greatest hash of community and round is taken: one order for all nodes, for a group
+    whose members each broke ties in their own way came apart (users and films who all know one another did).
     """
     turns = colours({label for ends in linked for label in ends}, linked)
     colour = F.coalesce(*[F.when(F.col("label") == label, turn) for label, turn in turns.items()], F.lit(0))
@@ -34,7 +36,7 @@ def communities(vertices: DataFrame, pairs: DataFrame, linked: Links, rounds: in
         for turn in sorted(set(turns.values())):
             # Two neighbours of one label that change at once would swap: half of them do, another half each round.
             for half in (0, 1) if turn in inside else (None,):
-                state = _voted(state, votes, turn, half, number).localCheckpoint()
+                state = _voted(state, votes, turn, half, number).localCheckpoint(eager=False)
                 moved += state.where("moved").count()
         if not moved:
             break
@@ -69,7 +71,7 @@ def _voted(state: DataFrame, votes: DataFrame, turn: int, half: int | None, numb
     own = state.where(due("id")).select("id", "community", F.lit(0).alias("votes"), F.lit(1).alias("own"))
     sums = F.sum("votes").alias("votes"), F.max("own").alias("own")
     counted = ballots.unionAll(own).groupBy("id", "community").agg(*sums)
-    tie = F.xxhash64("community", "id", F.lit(number)).alias("tie")
+    tie = F.xxhash64("community", F.lit(number)).alias("tie")
     most = counted.groupBy("id").agg(F.max(F.struct("votes", "own", tie, "community")).alias("most"))
     chosen = state.join(most.select("id", F.col("most.community").alias("chosen")), on="id", how="left")
     community = F.coalesce("chosen", "community")

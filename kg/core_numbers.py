@@ -20,12 +20,12 @@ def core_numbers(pairs: DataFrame) -> DataFrame:
     Rounds go on until none falls: a few dozen on interactions, up to half the length of the longest chain of nodes.
     """
     ends = kept(both_ways(pairs))
-    found = ends.groupBy("dst").agg(F.count("*").alias("core")).localCheckpoint()
+    found = ends.groupBy("dst").agg(F.count("*").alias("core")).localCheckpoint(eager=False)
     total = None
     while total != (total := found.agg(F.sum("core")).first()):
         known = found.select(F.col("dst").alias("src"), "core")
         lists = ends.join(known, on="src", how="inner").groupBy("dst").agg(F.collect_list("core").alias("core"))
         ordered = F.sort_array("core", asc=False)
         found = lists.select("dst", F.size(F.filter(ordered, lambda h, place: h > place)).cast("long").alias("core"))
-        found = found.localCheckpoint()
+        found = found.localCheckpoint(eager=False)
     return found.withColumnRenamed("dst", "id")

@@ -13,13 +13,13 @@ def k_core(mapped: Mapped, core: KCore) -> Mapped:
 
     It is the largest set of pairs in which every user has at least `core.user` items, every item `core.item` users.
     """
-    pairs = mapped.accepted.select("from_key", "to_key").distinct().localCheckpoint()
+    pairs = mapped.accepted.select("from_key", "to_key").distinct().localCheckpoint(eager=False)
     size = pairs.count()
     while size:
         for side, least in (("from_key", core.user), ("to_key", core.item)):
             enough = pairs.groupBy(side).count().where(F.col("count") >= least).select(side)
             pairs = pairs.join(enough, on=side, how="left_semi")
-        pairs = pairs.localCheckpoint()
+        pairs = pairs.localCheckpoint(eager=False)
         before, size = size, pairs.count()
         if before == size:
             break

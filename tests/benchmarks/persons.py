@@ -3,7 +3,8 @@
 A person has one to four records. Noise: typos, swapped and abbreviated names, nicknames, missing fields, other
 formats of phone numbers, e-mail addresses and dates, changed addresses, moved homes, defaults that stand for nothing.
 Hard negatives: households (one surname, city and landline, sometimes one address), fathers and sons of one name,
-namesakes.
+namesakes. But no two households have one e-mail address or one number, for providers see to that: drawn at random, a
+million records held 40,000 pairs of namesakes with one address and as many strangers with one number.
 """
 
 import random
@@ -68,46 +69,68 @@ class Names:
         return rng.choices(self.words, cum_weights=self.weights)[0]
 
 
+class Register:
+    """E-mail addresses and phone numbers as providers give them out: each once."""
+
+    def __init__(self, rng: random.Random) -> None:
+        """None is taken."""
+        self._rng, self._taken = rng, set[str]()
+
+    def phone(self) -> str:
+        """A free number."""
+        number = self._phone()
+        while number in self._taken:
+            number = self._phone()
+        self._taken.add(number)
+        return number
+
+    def email(self, name: str, host: str) -> str:
+        """A free address of a name: half are without a number, and larger ones come where small ones are taken."""
+        number, most = self._rng.choice(["", str(self._rng.randint(1, 99))]), 99
+        while (address := f"{name}{number}@{host}.example") in self._taken:
+            number, most = str(self._rng.randint(1, most)), most * 2
+        self._taken.add(address)
+        return address
+
+    def _phone(self) -> str:
+        return f"30{self._rng.randint(10**6, 10**7 - 1)}"
+
+
 def persons(records: int, seed: int, noise: Noise | None = None, skew: float = 0) -> pa.Table:
     """About so many records under `SCHEMA`; of the records a share of `skew` has one last name and one city."""
     rng, noise = random.Random(seed), noise or Noise()
     vocabulary = random.Random(1000 + seed)
     firsts, lasts = Names(vocabulary, 1500, (2, 3)), Names(vocabulary, 20_000, (2, 4))
-    cities = Names(vocabulary, 400, (2, 4))
+    cities, register = Names(vocabulary, 400, (2, 4)), Register(rng)
     rows: list[tuple[str | None, ...]] = []
     number = 0
     while len(rows) < records:
-        for person in _household(rng, firsts, lasts, cities):
+        for person in _household(rng, register, firsts, lasts, cities):
             skewed = replace(person, last="Smith", city="London") if rng.random() < skew else person
             for _ in range(rng.choices((1, 2, 3, 4), (55, 30, 11, 4))[0]):
-                rows.append((f"r{rng.getrandbits(48):012x}", *_record(rng, skewed, noise), f"p{number}"))
+                rows.append((f"r{rng.getrandbits(48):012x}", *_record(rng, register, skewed, noise), f"p{number}"))
             number += 1
     rng.shuffle(rows)
     columns = list(zip(*rows[:records], strict=True))
     return pa.Table.from_arrays([pa.array(column, pa.string()) for column in columns], schema=SCHEMA)
 
 
-def _household(rng: random.Random, firsts: Names, lasts: Names, cities: Names) -> Iterator[Person]:
-    last, city, landline = lasts.draw(rng), cities.draw(rng), _phone(rng)
+def _household(rng: random.Random, register: Register, firsts: Names, lasts: Names, cities: Names) -> Iterator[Person]:
+    last, city, landline = lasts.draw(rng), cities.draw(rng), register.phone()
     size = rng.choices((1, 2, 3, 4), (70, 16, 9, 5))[0]
-    family = f"{last.lower()}{rng.randint(1, 99)}@mail.example"
+    family = register.email(last.lower(), "mail")
     namesake = firsts.draw(rng) if rng.random() < 0.1 else None
     for member in range(size):
         first = namesake if namesake and member < 2 else firsts.draw(rng)
         start = 1940 if member < 2 and not namesake else 1940 + 25 * member
         year = rng.randint(start, 2004) if member < 2 and not namesake else rng.randint(start, start + 25)
-        number = rng.choice(["", str(rng.randint(1, 99))])
-        own = f"{first.lower()}.{last.lower()}{number}@{rng.choice(HOSTS)}.example"
-        phone = landline if size > 1 and rng.random() < 0.4 else _phone(rng)
+        own = register.email(f"{first.lower()}.{last.lower()}", rng.choice(HOSTS))
+        phone = landline if size > 1 and rng.random() < 0.4 else register.phone()
         email = family if size > 1 and rng.random() < 0.15 else own
         yield Person(first, last, email, phone, (min(year, 2010), rng.randint(1, 12), rng.randint(1, 28)), city)
 
 
-def _phone(rng: random.Random) -> str:
-    return f"30{rng.randint(10**6, 10**7 - 1)}"
-
-
-def _record(rng: random.Random, person: Person, noise: Noise) -> tuple[str | None, ...]:
+def _record(rng: random.Random, register: Register, person: Person, noise: Noise) -> tuple[str | None, ...]:
     hit = rng.random
     first, last = person.first, person.last
     if hit() < noise.nickname:
@@ -119,9 +142,9 @@ def _record(rng: random.Random, person: Person, noise: Noise) -> tuple[str | Non
         first, last = last, first
     email, phone, city, born = person.email, person.phone, person.city, person.born
     if hit() < noise.changed:
-        email = f"{LETTERS[rng.randint(0, 25)]}{last.lower()}{rng.randint(1, 9999)}@new.example"
+        email = register.email(f"{rng.choice(LETTERS)}{last.lower()}", "new")
     if hit() < noise.changed:
-        phone = _phone(rng)
+        phone = register.phone()
     if hit() < noise.moved:
         city = f"{LETTERS[rng.randint(0, 25)]}{LETTERS[rng.randint(0, 25)]}stadt"
     if hit() < noise.misdated:
