@@ -11,6 +11,7 @@ from flows.progress import by_table, steps
 from flows.tasks import Run
 from kg.corrections import corrections_fingerprints, read_corrections
 from kg.errors import QuarantineError
+from kg.existing_land import land_existing
 from kg.forgotten import Forgotten
 from kg.landing import Landing
 from kg.project import Graph
@@ -78,7 +79,7 @@ def _inputs(run: Run, graph: Graph, landing: Landing, forgotten: Forgotten) -> t
 
 
 def _land(run: Run, landing: Landing, spark: Callable[[], "SparkSession"], progress: Callable[[str], None]) -> None:
-    """Bring into the workspace what databases, APIs and sources that append have delivered since the last run."""
+    """Bring into the workspace what databases, APIs, sources that append and the user's graph hold by now."""
     sources = run.delivering
     if not any(source.place is not None and source.lands for source in sources.values()):
         return
@@ -86,9 +87,13 @@ def _land(run: Run, landing: Landing, spark: Callable[[], "SparkSession"], progr
 
     with run.report.timed("landing"):
         new = land(sources, landing, run.settings.credentials, spark, progress)
+        if run.graph.has_existing and (connection := run.existing_connection):
+            with Store(connection) as store:
+                store.check_project(run.project.name)
+                new |= land_existing(store, run.graph, landing, progress)
     run.report.content["landed"] = new
     for name, count in new.items():
-        what = {"jdbc": "rows", "http": "pages"}.get(sources[name].format, "files")
+        what = {"jdbc": "rows", "http": "pages", "neo4j": "rows"}.get(sources[name].format, "files")
         LOG.info("source %s: %s new %s landed", name, count, what)
 
 

@@ -44,6 +44,10 @@ def plan(project: str, overrides: list[str], workspace: str | None = None) -> Fi
         for name, source in this.project.sources.items():
             if source.format == "http" and source.place is not None:
                 notes.append(f"source {name}: its API was not asked; what has landed before is taken for all there is")
+        if this.graph.has_existing and this.existing_connection is None:
+            notes.append(
+                "Neo4j does not run, so what exists in it was not seen: what was read of it last is planned with"
+            )
         notes += [f"{part} left out: {reason}" for part, reason in tables.manifest.figures["left_out"].items()]
         stages = _stages(this, tables, graph, encoded)
     return {

@@ -12,6 +12,7 @@ from flows.settings import Settings
 from flows.tasks import Run, StageName, wanted_fingerprint
 from kg.landing import Landing
 from kg.project import Graph
+from kg.server import answers
 from kg.server_home import Connection, saved_connection, server_status
 from kg.source_config import Source
 from kg.tables import Draft, Manifest, Output, Workspace
@@ -47,12 +48,19 @@ class Rehearsal(Run):
         """All but HTTP APIs: a rehearsal makes no requests whose answers the run would have to ask for again."""
         return {name: source for name, source in super().delivering.items() if source.format != "http"}
 
+    @cached_property
+    def existing_connection(self) -> Connection | None:
+        """Neo4j where it runs: a rehearsal starts none."""
+        found = self.running
+        return found if found and answers(found) else None
+
     @property
     def graph(self) -> Graph:
-        """Without the APIs of which nothing has landed yet."""
+        """Without the APIs, and without what exists in a Neo4j that does not run, of which nothing has landed yet."""
         graph = super().graph
-        apis = [name for name, source in graph.sources.items() if source.format == "http"]
-        new = [name for name in apis if self.landing.source(name).state() is None]
+        unseen = {"http"} if self.existing_connection else {"http", "neo4j"}
+        sources = [name for name, source in graph.sources.items() if source.format in unseen]
+        new = [name for name in sources if self.landing.source(name).state() is None]
         left = {name: graph.sources[name].model_copy(update={"url": None}) for name in new}
         return graph.model_copy(update={"sources": {**graph.sources, **left}})
 

@@ -94,6 +94,11 @@ class Run:
         """The sources that are asked what they have delivered since the last run."""
         return self.graph.sources
 
+    @property
+    def existing_connection(self) -> Connection | None:
+        """The Neo4j in which parts of the project exist already; None where it cannot be looked into."""
+        return self.connection
+
     @cached_property
     def java(self) -> Java:
         """The Java for Spark and Neo4j."""

@@ -15,6 +15,7 @@ from kg.clean_features import make_features, make_motifs, motif_edges, motif_fig
 from kg.clean_nodes import join_across, make_nodes
 from kg.clean_relationships import make_relationships
 from kg.clean_work import Work
+from kg.existing_config import existing_meta, source_name
 from kg.forgotten import NOTHING, Forgotten
 from kg.forgotten_rows import withhold
 from kg.landing import Landing
@@ -119,6 +120,7 @@ def _meta(work: Work) -> dict[str, Any]:
             "domain": domains.get(label),
             "key": node.key if node else None,
             "sources": graph.sources_of(node) if node else [],
+            **existing_meta(node, work.rows[source_name(label)].columns if node and node.existing else ()),
         }
     edges: dict[str, dict[str, Any]] = {}
     for edge in sorted(work.edges):
@@ -128,5 +130,6 @@ def _meta(work: Work) -> dict[str, Any]:
             "target": part is not None and part.target,
             "domain": domains.get(edge.target) if part else None,
             "key": list(described.key) if described else None,
+            **existing_meta(described, ()),
         }
     return {"labels": labels, "edges": edges | motif_edges(work)}

@@ -7,10 +7,11 @@ from pyspark.sql import functions as F
 
 from kg.clean_work import Work
 from kg.errors import ConfigError
+from kg.existing_rows import RELATIONSHIP_PLACE, relationship_places
 from kg.k_core import k_core
 from kg.project import Relationship
 from kg.reading import in_threads
-from kg.relationships import edge_type, events, find_ends, map_relationship, relationship_table
+from kg.relationships import edge_type, events, find_ends, identified, map_relationship, relationship_table
 from kg.schema import EVENT, node_schema, relationship_schema
 from kg.spark import kept
 from kg.triples import Triples, entities, map_triples, triple_table
@@ -52,6 +53,9 @@ def _relationship(work: Work, name: str, part: Relationship) -> None:
         work.write(f"events/{edge.name}", events(found, edge), EVENT)
     schema = relationship_schema(mapped.properties, interaction=part.interaction)
     work.write(found.table, relationship_table(found, edge, part), schema)
+    if part.existing:
+        places = relationship_places(identified(found, edge), found, part)
+        work.write(f"places/{found.table}", places, RELATIONSHIP_PLACE)
     work.mapped.append(found)
     work.edges[edge] = name
 

@@ -18,9 +18,13 @@ COUNT_ONLINE = (
     "SHOW VECTOR INDEXES YIELD name, state WHERE name IN $names AND state = 'ONLINE' RETURN count(*) AS online"
 )
 
-COUNT_RECOMMENDED = f"MATCH ()-[r:{RECOMMENDED}]->() RETURN count(CASE WHEN r.version = $version THEN 1 END), count(*)"
+# Ours have a version; relationships of that type without one are the user's own.
+COUNT_RECOMMENDED = (
+    f"MATCH ()-[r:{RECOMMENDED}]->() WHERE r.version IS NOT NULL "
+    "RETURN count(CASE WHEN r.version = $version THEN 1 END), count(*)"
+)
 DROP_RECOMMENDED = (
-    f"MATCH ()-[r:{RECOMMENDED}]->() WHERE r.version IS NULL OR r.version <> $version "
+    f"MATCH ()-[r:{RECOMMENDED}]->() WHERE r.version <> $version "
     f"CALL (r) {{ DELETE r }} {IN_TRANSACTIONS} RETURN count(*)"
 )
 
@@ -82,5 +86,6 @@ def replace_recommendations(user: str, items: Mapping[str, Sequence[str]]) -> st
     total = " + ".join(f"n{i}" for i in range(1, len(items) + 1))
     return (
         f"UNWIND $rows AS row MATCH (u:{quote(user)} {{key: row[0]}}) "
-        f"CALL (u) {{ MATCH (u)-[old:{RECOMMENDED}]->() DELETE old }} {' '.join(parts)} RETURN sum({total})"
+        f"CALL (u) {{ MATCH (u)-[old:{RECOMMENDED}]->() WHERE old.version IS NOT NULL DELETE old }} "
+        f"{' '.join(parts)} RETURN sum({total})"
     )

@@ -10,10 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from kg import cypher_read
 from kg.cypher_read import Bound, Relations
-from kg.errors import StoreError
+from kg.errors import ContractError, StoreError
+from kg.existing_config import is_existing
+from kg.existing_export import edge_batches, keys_of, node_batches
 from kg.export_edges import EdgeReader
 from kg.export_pages import PAGE_NODES, Ends, Gauge, changed, in_order, node_batch
 from kg.export_walk import around
@@ -55,6 +58,8 @@ def export(
         work.write_nodes(ends[label])
     for relations, total in zip(work.relations, counted[1], strict=True):
         work.write_edges(relations, ends, total)
+    for edge in work.existing:
+        work.write_existing(edge, ends)
     if store.moment() != before and work.totals() != counted:
         raise changed("there are more or fewer nodes or relationships")
     if selection.whole:
@@ -75,9 +80,13 @@ class _Export:
     progress: Progress
     gauge: Gauge = field(default_factory=Gauge)
     relations: list[Relations] = field(init=False)
+    existing: list[EdgeType] = field(init=False)
+    """Of what was in the graph before us: their rows come from the tables."""
 
     def __post_init__(self) -> None:
-        self.relations = self._grouped(self.chosen.edges)
+        existing = {name for name in self.chosen.edges if self._existing(f"relationships/{name}")}
+        self.relations = self._grouped(name for name in self.chosen.edges if name not in existing)
+        self.existing = [EdgeType.parse(name) for name in self.chosen.edges if name in existing]
 
     @property
     def until(self) -> int | None:
@@ -92,21 +101,29 @@ class _Export:
 
     def _keys(self, label: str) -> Ends:
         wanted = bounds(label, self._own(f"nodes/{label}"), self.selection)
-        statement = cypher_read.select_keys(label, wanted)
+        existing = self._existing(f"nodes/{label}")
+        in_graph = [] if existing else wanted
+        statement = cypher_read.select_keys(label, in_graph)
         found: list[pa.Array] = [pa.array([], pa.string())]
         start, full = "", True
         while full:
-            params = {"start": start, "limit": PAGE_KEYS, "bounds": [bound.values for bound in wanted]}
+            params = {"start": start, "limit": PAGE_KEYS, "bounds": [bound.values for bound in in_graph]}
             [page] = self.store.lists(statement, params)
             full = len(page) == PAGE_KEYS
             found.append(pa.array(page[1:] if page and len(found) > 1 and page[0] == start else page, pa.string()))
             start = page[-1] if page else start
-        return Ends(label, pa.concat_arrays(found), restricted=bool(wanted))
+        keys = pa.concat_arrays(found)
+        if existing and wanted:
+            keys = keys.filter(pc.is_in(keys, value_set=keys_of(self.tables, label, wanted)))
+        return Ends(label, keys, restricted=bool(wanted))
 
     def restricted(self, ends: dict[str, Ends]) -> dict[str, Ends]:
         """The nodes around the seeds, or all where there are none."""
         if self.selection.around is None:
             return ends
+        existing = {EdgeType.parse(n).type for n in self.chosen.walked if self._existing(f"relationships/{n}")}
+        if found := sorted(existing & set(self.selection.where)):
+            raise ContractError(f"selection.where.{found[0]}", "no condition on an existing type that is walked")
         walked = [(relations, self._bounds(relations)) for relations in self._grouped(self.chosen.walked)]
         return around(self.store, ends, self.selection.seeds(), self.selection.around.hops, walked, self.until)
 
@@ -122,7 +139,11 @@ class _Export:
             return node_batch(self.store.lists(statement, {"keys": keys}), len(keys), schema)
 
         def batches() -> Iterator[pa.RecordBatch]:
-            for batch in in_order(read, range(0, len(ends), PAGE_NODES)):
+            if self._existing(table):
+                found = node_batches(self.tables, ends, schema)
+            else:
+                found = in_order(read, range(0, len(ends), PAGE_NODES))
+            for batch in found:
                 self.progress(table, batch.num_rows)
                 yield batch
 
@@ -132,6 +153,13 @@ class _Export:
         schema = self._schema(relations.edges[0].name)
         reader = EdgeReader(self.store, relations, ends, schema, self.until, self._bounds(relations), self.gauge)
         reader.write(self.draft, total, self.progress)
+
+    def write_existing(self, edge: EdgeType, ends: Mapping[str, Ends]) -> None:
+        wanted = bounds(edge.type, self._own(f"relationships/{edge.name}"), self.selection)
+        schema = self._schema(edge.name)
+        batches = edge_batches(self.tables, edge, ends, schema, wanted, self.until)
+        self.draft.write_batches(f"edges/{edge.name}", batches, schema)
+        self.progress(f"edges/{edge.name}", self.draft.tables[f"edges/{edge.name}"])
 
     def check_rows(self) -> None:
         """A snapshot of everything has as many rows as were loaded."""
@@ -159,6 +187,9 @@ class _Export:
         own = {n: t for n, t in self._own(f"relationships/{name}").items() if n not in aggregates}
         kept = kept_columns(EdgeType.parse(name).type, own, self.selection)
         return edge_schema((pa.field(n, t) for n, t in kept.items()), interaction=self._interaction(name))
+
+    def _existing(self, table: str) -> bool:
+        return is_existing(self.tables.manifest.meta, table)
 
     def _interaction(self, name: str) -> bool:
         return bool(self.tables.manifest.meta["edges"][name]["interaction"])

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from kg import cypher, cypher_forget
 from kg.errors import StoreError
+from kg.existing_forget import unmarked_holdings
 from kg.forget import Holding
 from kg.id_columns import Names
 from kg.store import Store
@@ -26,7 +27,11 @@ def graph_holdings(store: Store, names: Names, labels: Iterable[str], project: s
     found = store.rows(cypher.FIND_PROJECT)
     if found and found[0][0] != project:
         raise StoreError(f"the database at {store.connection.uri} holds project {found[0][0]!r}, not {project!r}")
-    return [*_communities(store, names), *(holding for label in labels for holding in _label(store, names, label))]
+    return [
+        *_communities(store, names),
+        *(holding for label in labels for holding in _label(store, names, label)),
+        *(holding for label in labels for holding in unmarked_holdings(store, names, label)),
+    ]
 
 
 def _communities(store: Store, names: Names) -> Iterator[Holding]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from pyspark.sql import SparkSession
 
+from kg.existing_config import FORMAT as EXISTING
 from kg.landing import Landing
 from kg.source_config import Credentials, Source
 from kg.source_delivery import land_files
@@ -23,11 +24,12 @@ def land(
     """Land every source that is to be; gives what was new by source: rows of tables, pages of APIs, files else.
 
     `spark` gives a session and is called only where a database is read. A source whose rows do not land is read where
-    it is. Killed anywhere, it is as if what had not landed yet was never asked for.
+    it is; what exists in Neo4j is landed by `kg.existing_land`. Killed anywhere, it is as if what had not landed yet
+    was never asked for.
     """
     found = {}
     for name, source in sources.items():
-        if source.place is None or not source.lands:
+        if source.place is None or not source.lands or source.format == EXISTING:
             continue
         progress(f"landing source {name}")
         landed, own = landing.source(name), credentials.get(name.lower(), Credentials())

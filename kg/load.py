@@ -5,7 +5,7 @@ cannot be believed, from the hashes in the graph itself. It is written in number
 ledger in its own transaction (`kg.ledger`), so a killed load goes on where it was. Properties that others add stay.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from pydantic import BaseModel, Field
@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from kg import cypher_load
 from kg.diff import Diff, diff
 from kg.errors import GraphChangedError
+from kg.existing_load import Existing, check_kinds, follow, reported, went
 from kg.graph_state import BASE, holds, totals
 from kg.ledger import Ledger
 from kg.load_base import Base, find_base, new_state
@@ -76,10 +77,11 @@ def load(
     def plan(base: str) -> str:
         return fingerprint(PLAN, base, output_id(tables), options.node_rows, options.edge_rows)
 
-    base = find_base(store, marker, before, tables, draft, plan)
-    names = [table for kind in IDENTITY for table in tables.tables(kind)]
-    new = new_state(tables, draft, base, names)
-    diffs = {table: diff(table, new, base.state) for table in (*names, *(t for t in base.state.rows if t not in names))}
+    check_kinds(marker, tables)
+    follow(store, tables, marker)
+    base, new, diffs = _compared(store, marker, before, tables, draft, plan)
+    if base.output and went(diffs, tables):
+        base, new, diffs = _compared(store, marker, None, tables, draft, plan)
     check_rows(tables, {table for table, found in diffs.items() if found.changes})
     this = plan(base.name)
     goes_on = marker.loading == this
@@ -87,7 +89,8 @@ def load(
     emptied = replaced(marker.schema, schema_record(tables), held)
     check_schema(emptied, held, accept=options.accept_schema or (goes_on and marker.accepted == this))
     store.claim(project)
-    work = _Load(store, tables, draft, marker, base, new, diffs, options, progress)
+    told = reported(before, new, diffs, tables)
+    work = _Load(store, tables, draft, marker, base, new, diffs, told, options, progress)
     if work.nothing_to_do():
         this = marker.load or this
     else:
@@ -98,6 +101,17 @@ def load(
         replace(Marker.read(store), loading=DRIFTED).write(store)
         raise
     draft.filesystem.delete_dir_contents(draft.location(BASE.rstrip("/")), missing_dir_ok=True)
+
+
+def _compared(
+    store: Store, marker: Marker, before: Output | None, tables: Output, draft: Draft, plan: Callable[[str], str]
+) -> tuple[Base, State, dict[str, Diff]]:
+    """What the graph holds, what it is to hold, and what must be done about it."""
+    base = find_base(store, marker, before, tables, draft, plan)
+    names = [table for kind in IDENTITY for table in tables.tables(kind)]
+    new = new_state(tables, draft, base, names)
+    others = [table for table in base.state.rows if table not in names]
+    return base, new, {table: diff(table, new, base.state) for table in (*names, *others)}
 
 
 def holds_load(store: Store, loaded: Output) -> bool:
@@ -119,6 +133,8 @@ class _Load:
     base: Base
     new: State
     diffs: dict[str, Diff]
+    told: dict[str, Diff]
+    """What has changed since the load before."""
     options: Options
     progress: Progress
 
@@ -140,19 +156,16 @@ class _Load:
         rows = {table: of.status.size for table, of in self.diffs.items()}
         ledger = Ledger(self.store, load, {t: int(n * self.options.max_refused) for t, n in rows.items()})
         sizes = (self.options.node_rows, self.options.edge_rows)
-        steps = Steps(self.tables, self.new, self.base.state, ledger, *sizes, {}, self.progress)
+        existing = Existing(self.store, self.tables, self.marker)
+        steps = Steps(self.tables, self.new, self.base.state, ledger, *sizes, {}, self.progress, existing)
         diffs = self._emptied(steps, emptied) if emptied else self.diffs
         steps.there = totals(self.store, self.tables.tables("nodes/"))
-        for kind, step in (
-            ("nodes/", steps.nodes),
-            ("relationships/", steps.relationships),
-            ("features/", steps.features),
-        ):
+        for kind in ("nodes/", "relationships/", "features/"):
             for table in self.tables.tables(kind):
-                step(diffs[table])
-        for kind, step in (("relationships/", steps.delete_relationships), ("nodes/", steps.delete_nodes)):
+                steps.write(diffs[table])
+        for kind in ("relationships/", "nodes/"):
             for table in (t for t in diffs if t.startswith(kind)):
-                step(diffs[table])
+                steps.delete(diffs[table])
         _drop_stale(self.store, self.marker.held, Held.of(self.tables))
         self._finish(load, steps, diffs)
 
@@ -162,11 +175,11 @@ class _Load:
         for table in (t for t in self.base.state.rows if t.startswith("relationships/")):
             edge = EdgeType.parse(table.removeprefix("relationships/"))
             if {edge.source, edge.target} & set(labels):
-                steps.delete_relationships(diff(table, self.new.without([table]), self.base.state), "empty")
+                steps.delete(diff(table, self.new.without([table]), self.base.state), "empty")
                 gone.append(table)
         for label in labels:
             table = f"nodes/{label}"
-            steps.delete_nodes(diff(table, self.new.without([table]), self.base.state), "empty")
+            steps.delete(diff(table, self.new.without([table]), self.base.state), "empty")
         left = self.base.state.without([*gone, *(f"features/{label}" for label in labels)])
         steps.held = left
         return {table: diff(table, self.new, left) for table in self.diffs}
@@ -178,7 +191,7 @@ class _Load:
             raise GraphChangedError(
                 f"{wrong}: Neo4j does not hold {expected[wrong]} rows of it: did others write? Load again"
             )
-        write_changes(self.draft, self.tables, self.new, steps.refused, self.diffs, self.options.hops)
+        write_changes(self.draft, self.tables, self.new, steps.refused, self.told, self.options.hops)
         write_refused(self.draft, self.tables, steps.refused)
         finish(self.store, self.draft, self.tables, load, state, steps.accounts)
 

@@ -6,7 +6,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kg import cypher, cypher_load
+from kg.cypher_existing import EVENT_MARKS
 from kg.errors import ContractError, UnknownIdError
+from kg.existing_config import is_existing
 from kg.schema import ENDS, KEY, ROW_ID, EdgeType
 from kg.tables import Output
 from kg.values import check_lists, check_types
@@ -27,6 +29,15 @@ def columns_of(tables: Output, table: str) -> dict[str, pa.DataType]:
     """The columns that become properties, with their types."""
     identity = identity_of(table)
     return {field.name: field.type for field in tables.scan(table).schema if field.name not in identity}
+
+
+def stored_columns(tables: Output, table: str) -> dict[str, pa.DataType]:
+    """The columns that a load writes: of what was in the graph before us, only what queries must find there."""
+    columns = columns_of(tables, table)
+    if not is_existing(tables.manifest.meta, table):
+        return columns
+    marks = EVENT_MARKS if table.startswith("relationships/") else ()
+    return {name: columns[name] for name in marks if name in columns}
 
 
 def scan(tables: Output, table: str, rows: int, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from kg import cypher_load
 from kg.errors import GraphChangedError
-from kg.load_check import columns_of
+from kg.load_check import stored_columns
 from kg.load_state import State
 from kg.store import Store
 from kg.tables import Draft, Output
@@ -51,7 +51,7 @@ class Held:
         """What it holds once `tables` is loaded."""
 
         def below(prefix: str) -> dict[str, list[str]]:
-            return {name.removeprefix(prefix): sorted(columns_of(tables, name)) for name in tables.tables(prefix)}
+            return {name.removeprefix(prefix): sorted(stored_columns(tables, name)) for name in tables.tables(prefix)}
 
         nodes = {label: sorted({*columns, *constants(tables, label)}) for label, columns in below("nodes/").items()}
         return cls(nodes, below("relationships/"), below("features/"))
@@ -152,18 +152,22 @@ def output_id(tables: Output) -> str:
 def schema_record(tables: Output) -> dict[str, Any]:
     """What a schema change is recognised by: keys, sides and sources of labels, keys of relationships."""
     labels, edges = tables.manifest.meta["labels"], tables.manifest.meta["edges"]
+
+    def record(of: Mapping[str, Any], *names: str) -> dict[str, Any]:
+        existing = {"existing": True} if of.get("existing") else {}
+        return {name: of.get(name) for name in names} | existing
+
     return {
-        "labels": {
-            label: {name: of.get(name) for name in ("key", "sources", "side", "domain")} for label, of in labels.items()
-        },
-        "edges": {name: {"key": of.get("key")} for name, of in edges.items()},
+        "labels": {label: record(of, "key", "sources", "side", "domain") for label, of in labels.items()},
+        "edges": {name: record(of, "key") for name, of in edges.items()},
     }
 
 
 def constants(tables: Output, label: str) -> dict[str, str]:
     """Properties that all nodes of a label share."""
-    domain = tables.manifest.meta["labels"][label].get("domain")
-    return {"domain": domain} if domain else {}
+    of = tables.manifest.meta["labels"][label]
+    theirs = not of.get("existing", {}).get("domain", True)
+    return {"domain": of["domain"]} if of.get("domain") and not theirs else {}
 
 
 def _json(value: Any) -> str:

@@ -2,10 +2,10 @@
 
 New rows are created without looking whether they are there where that is proven: not in the base, and no node of the
 user's own has the label. Else nodes are merged, and what was there is adopted. Relationships are ours by `_hash`, so
-new ones are always created.
+new ones are always created. What exists in the graph already (`kg.existing_load`) is only marked, and unmarked.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from kg import cypher_load
 from kg.diff import CREATED, UNCHANGED, UPDATED, Diff
 from kg.errors import GraphChangedError
+from kg.existing_load import Existing
 from kg.ledger import Done, Ledger, Statement
 from kg.load_batches import POSITION, as_edges, as_rows, chosen, pieces
 from kg.load_check import columns_of
@@ -40,11 +41,24 @@ class Steps:
     there: Mapping[str, int]
     """How many nodes there are of each table's label, whosever they are."""
     progress: Progress
+    existing: Existing
     accounts: dict[str, Account] = field(default_factory=dict)
     refused: dict[str, dict[int, str]] = field(default_factory=dict)
     """By table and position of the row: a short code."""
     _lost: dict[str, pa.Array] = field(default_factory=dict)
     """By label: keys of nodes that are not there, for they were refused."""
+
+    def write(self, diff: Diff) -> None:
+        """Make of a table's rows what they are to be."""
+        steps = {"nodes": self.nodes, "relationships": self.relationships, "features": self.features}
+        write = self.adopt if diff.table in self.existing.names else steps[diff.table.partition("/")[0]]
+        write(diff)
+
+    def delete(self, diff: Diff, step: str = "delete") -> None:
+        """Delete what vanished of a table, or take our marks from it."""
+        steps = {"nodes": self.delete_nodes, "relationships": self.delete_relationships}
+        delete = self.release if diff.table in self.existing.names else steps[diff.table.partition("/")[0]]
+        delete(diff, step)
 
     def nodes(self, diff: Diff) -> None:
         """Create and update a label's nodes."""
@@ -58,6 +72,22 @@ class Steps:
         create = cypher_load.create_nodes(label, side, types) if fresh else merge
         self._write(diff, CREATED, "create", Statement(create, params, merge), self.node_rows)
         self._write(diff, UPDATED, "update", Statement(merge, params), self.node_rows)
+        self._note_lost(diff)
+
+    def adopt(self, diff: Diff) -> None:
+        """Mark what exists in the graph; relationships of refused nodes are refused."""
+        kind, _, name = diff.table.partition("/")
+        size = self.node_rows if kind == "nodes" else self.edge_rows
+        if kind == "relationships":
+            self._refuse_lost(diff.table, _ends(EdgeType.parse(name)))
+        statement, columns = self.existing.adopt(diff.table), self.existing.columns(diff.table)
+        self._write(diff, CREATED, "create", statement, size, columns)
+        self._write(diff, UPDATED, "update", statement, size, columns)
+        if kind == "nodes":
+            self._note_lost(diff)
+
+    def _note_lost(self, diff: Diff) -> None:
+        label = diff.table.partition("/")[2]
         if lost := [p for p in self.refused.get(diff.table, ()) if diff.status[p] == CREATED]:
             self._lost[label] = self.new.read(diff.table, [KEY.name])[KEY.name].combine_chunks().take(pa.array(lost))
 
@@ -65,7 +95,7 @@ class Steps:
         """Create and update a type's relationships; those of refused nodes are refused too."""
         edge = EdgeType.parse(diff.table.partition("/")[2])
         types = columns_of(self.tables, diff.table)
-        self._refuse_lost(diff.table, dict(zip((e.name for e in ENDS), (edge.source, edge.target), strict=True)))
+        self._refuse_lost(diff.table, _ends(edge))
         create = Statement(cypher_load.create_relationships(edge, types), as_edges)
         update = Statement(cypher_load.update_relationships(edge, types), as_rows)
         self._write(diff, CREATED, "create", create, self.edge_rows)
@@ -105,12 +135,29 @@ class Steps:
             kept = self.ledger.write(diff.table, step, number, statement, batch).changed
             self._account(diff.table, deleted=batch.num_rows - kept, kept=kept)
 
-    def _write(self, diff: Diff, status: np.int8, step: str, statement: Statement, size: int) -> None:
+    def release(self, diff: Diff, step: str = "delete") -> None:
+        """Take our marks from what is no part of the project any more; what the user has deleted is gone anyway."""
+        statement, rows, size = self.existing.release(diff.table), diff.deleted, self.node_rows
+        if diff.table.startswith("relationships/"):
+            rows, size = rows.select([*(end.name for end in ENDS), ROW_ID.name]), self.edge_rows
+        for number, batch in enumerate(pieces(rows, size)):
+            kept = self.ledger.write(diff.table, step, number, statement, batch).changed
+            self._account(diff.table, deleted=batch.num_rows - kept, kept=kept)
+
+    def _write(
+        self,
+        diff: Diff,
+        status: np.int8,
+        step: str,
+        statement: Statement,
+        size: int,
+        columns: Sequence[str] | None = None,
+    ) -> None:
         mask = self._mask(diff.table, diff.status == status)
         created = updated = 0
         if mask.any():
             found = self.new.read(diff.table, [HASH.name])[HASH.name].to_numpy()
-            for number, batch in enumerate(chosen(self.tables, diff.table, mask, found, size)):
+            for number, batch in enumerate(chosen(self.tables, diff.table, mask, found, size, columns)):
                 done = self._commit(diff.table, step, number, statement, batch)
                 _check(diff.table, batch.num_rows - len(done.refused), done)
                 created += done.created
@@ -147,6 +194,10 @@ class Steps:
     def _account(self, table: str, **more: int) -> None:
         before = vars(self.accounts.get(table, Account(0)))
         self.accounts[table] = Account(**{name: before[name] + more.get(name, 0) for name in before})
+
+
+def _ends(edge: EdgeType) -> dict[str, str]:
+    return dict(zip((end.name for end in ENDS), (edge.source, edge.target), strict=True))
 
 
 def _without_hash(batch: pa.RecordBatch) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from kg.existing_config import is_existing
 from kg.load_check import identity_of, scan
 from kg.load_state import HASH, State, hashes
 from kg.row_hash import key_hashes
@@ -48,7 +49,10 @@ def _change(new: Output, held: State | None, table: str, moved: tuple[str, str])
     mine, theirs = _new(new, table, moved), _held(held, table)
     common, here, there = np.intersect1d(mine[0], theirs[0], assume_unique=True, return_indices=True)
     same = int((mine[1][here] == theirs[1][there]).sum())
-    return Change(len(mine[0]) - len(common), len(common) - same, len(theirs[0]) - len(common), same)
+    created, updated, deleted = len(mine[0]) - len(common), len(common) - same, len(theirs[0]) - len(common)
+    if is_existing(new.manifest.meta, table):  # what is there already is marked
+        created, updated = 0, created + updated
+    return Change(created, updated, deleted, same)
 
 
 def _new(tables: Output, table: str, moved: tuple[str, str]) -> tuple[np.ndarray, np.ndarray]:

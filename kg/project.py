@@ -5,11 +5,12 @@ A value that names a variable which is null becomes null itself, and so switches
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from kg.contract_config import contract_problems
+from kg.existing_config import existing_problems, with_sources
 from kg.feature_config import Features, KCore, Motif
 from kg.resolution import Across, Resolution
 from kg.schema import ENDS, IMAGE, INDICES, INTERACTION_COLUMNS, KEY, ROW_ID, TEXT, EdgeType
@@ -47,6 +48,9 @@ class Node(Section):
 
     source: str | list[str]
     """One source, or several whose rows are stacked by column name."""
+    existing: bool = False
+    """Whether the nodes are in the user's Neo4j already: they are read and marked, never created, changed or deleted.
+    `source` is left out then, `key` is the property that identifies a node, and expressions are over its properties."""
     join: list[Join] = []
     domain: Name | None = None
     """The domain of an item label. A label with a domain is recommended from."""
@@ -92,6 +96,9 @@ class Relationship(Section):
     """A relationship type and how its relationships are made from rows."""
 
     source: str | list[str]
+    existing: bool = False
+    """Whether the relationships are in the user's Neo4j already, between existing labels: ``from: Person, to: Film``.
+    `source` is left out then, and expressions are over the relationship's properties."""
     from_: End | None = Field(None, alias="from")
     to: End | None = None
     triples: Triples | None = None
@@ -136,6 +143,11 @@ class Graph(Section):
     """Relationship types that are found in the graph and not in a source."""
     split: Split = Split()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _existing_parts(cls, values: Any) -> Any:
+        return with_sources(values)
+
     @property
     def interactions(self) -> dict[EdgeType, Relationship]:
         """The interaction relationships by edge type."""
@@ -144,6 +156,12 @@ class Graph(Section):
             for name, r in self.relationships.items()
             if r.interaction and r.from_ and r.to
         }
+
+    @property
+    def has_existing(self) -> bool:
+        """Whether parts of the graph are in the user's Neo4j already."""
+        parts: list[Node | Relationship] = [*self.nodes.values(), *self.relationships.values()]
+        return any(part.existing for part in parts)
 
     @property
     def cosine(self) -> bool:
@@ -178,6 +196,7 @@ class Graph(Section):
         for name, source in self.sources.items():
             yield from source.problems(("sources", name))
         yield from contract_problems({name: source.contract for name, source in self.sources.items()})
+        yield from existing_problems(self)
         yield from self._node_problems()
         for name, relationship in self.relationships.items():
             yield from self._relationship_problems(("relationships", name), relationship)

@@ -145,10 +145,15 @@ def events(mapped: Mapped, edge: EdgeType) -> DataFrame:
     return conform(numbered.withColumn("row_id", row_id), EVENT)
 
 
+def identified(mapped: Mapped, edge: EdgeType) -> DataFrame:
+    """The accepted rows with ``row_id``, which is the same for rows that become one relationship."""
+    parts = [micros() if key == "time" else F.col(f"`{key}`") for key in mapped.keys]
+    return mapped.accepted.withColumn("row_id", digest(edge, *parts))
+
+
 def relationship_table(mapped: Mapped, edge: EdgeType, part: Relationship) -> DataFrame:
     """One row an identity (`key`): of repeats the last event wins, or the row with most values, then the first."""
-    parts = [micros() if key == "time" else F.col(f"`{key}`") for key in mapped.keys]
-    rows = mapped.accepted.withColumn("row_id", digest(edge, *parts))
+    rows = identified(mapped, edge)
     table = _aggregated(rows, mapped.properties) if part.interaction else _first(rows, mapped.properties)
     return conform(table, relationship_schema(mapped.properties, interaction=part.interaction))
 

@@ -15,7 +15,7 @@ from kg.contract_config import Contract
 from kg.section import Name, Section
 
 FILES = ("csv", "jsonl", "parquet", "images", "videos")
-Format = Literal["csv", "jsonl", "parquet", "images", "videos", "jdbc", "http"]
+Format = Literal["csv", "jsonl", "parquet", "images", "videos", "jdbc", "http", "neo4j"]
 Place = tuple[str | int, ...]
 
 # What only some formats know, and which.
@@ -93,7 +93,8 @@ class Source(Section):
 
     format: Format
     """`images` reads a folder: columns `path`, `stem` (file name without its ending); broken files are quarantined.
-    `videos` gives a row a sampled frame: `path` and `stem` of the video, `frame` (the picture's path), `second`."""
+    `videos` gives a row a sampled frame: `path` and `stem` of the video, `frame` (the picture's path), `second`.
+    `neo4j` is what `existing: true` parts are read by, under the name ``neo4j_<Label>`` or ``neo4j_<TYPE>``."""
     path: str | None = None
     """A file, a glob or a folder, relative to the project file, or a URI; null leaves out what needs the source."""
     url: str | None = None
@@ -147,7 +148,7 @@ class Source(Section):
     @property
     def lands(self) -> bool:
         """Whether its rows are kept in the workspace before they are read."""
-        return self.mode == "append" or self.format in ("jdbc", "http")
+        return self.mode == "append" or self.format in ("jdbc", "http", "neo4j")
 
     def problems(self, place: Place) -> Iterator[tuple[Place, str]]:
         """What does not fit together, with what was expected; no value that may be secret is repeated."""

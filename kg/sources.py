@@ -6,6 +6,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from kg.errors import SourceError
+from kg.existing_rows import read_existing
 from kg.landing import Landing
 from kg.locations import File, source_files
 from kg.source_config import Source
@@ -21,6 +22,7 @@ READERS: dict[str, Reader] = {
     "jsonl": read_jsonl,
     "parquet": read_parquet,
     "images": read_images,
+    "neo4j": read_existing,
 }
 # How rows that were asked for lie in the workspace, and the options for reading them there.
 LANDED: dict[str, tuple[str, dict[str, str | bool | int]]] = {
