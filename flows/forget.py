@@ -111,7 +111,8 @@ class _Work:
     def reminders(self, person: Person) -> list[str]:
         """What lies outside, and what the node leaves alone."""
         sources = self.run.graph.sources
-        delivered = [f"{name} ({sources[name].path})" for name in sources_of(self.run.graph, person.label)]
+        named = [name for name in sources_of(self.run.graph, person.label) if sources[name].format != "neo4j"]
+        delivered = [f"{name} ({sources[name].path})" for name in named]
         found = [f"it is still in: source {name}, if that delivered it" for name in delivered]
         found.append("it is still in: backups made earlier (restoring one forgets it again), logs and copies of others")
         if self.store is None:
