@@ -64,6 +64,11 @@ def connection(neo4j_server: LocalServer) -> Connection:
 @pytest.fixture
 def clean_connection(connection: Connection) -> Connection:
     """The session's Neo4j, emptied: no nodes, no constraints, no indexes."""
+    return emptied(connection)
+
+
+def emptied(connection: Connection) -> Connection:
+    """A Neo4j without what it held."""
     auth = (connection.user, connection.password)
     with (
         neo4j.GraphDatabase.driver(connection.uri, auth=auth) as driver,

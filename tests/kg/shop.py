@@ -135,6 +135,9 @@ class Shop:
     spark: SparkSession
     folder: Path
     fingerprints: list[dict[str, str | None]] = field(default_factory=list)
+    landed: dict[str, int] = field(default_factory=dict)
+    before: list[str] = field(default_factory=list)
+    untouched: list[list[Any]] = field(default_factory=list)
 
     @property
     def workspace(self) -> Workspace:
