@@ -53,3 +53,12 @@ def test_the_first_project_is_read_as_it_stands(tmp_path):
     project = load_project(str(path), [])
     assert project.name == "my-films"
     assert set(project.nodes) == {"User", "Film", "Genre"}
+
+
+def test_the_project_over_a_graph_of_ones_own_is_one(tmp_path):
+    [text] = [block for block in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL) if "existing: true" in block]
+    path = tmp_path / "shop.yaml"
+    path.write_text(f"name: shop\n{text}")
+    project = load_project(str(path), [])
+    assert {name for name, node in project.nodes.items() if node.existing} == {"Customer", "Product"}
+    assert project.relationships["BOUGHT"].existing

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kg import cypher, cypher_load, cypher_read, cypher_vectors
+from kg import cypher, cypher_existing, cypher_load, cypher_read, cypher_vectors
 from kg.cypher_read import Bound, Relations
 from kg.schema import EdgeType
 from kg.server import Connection
@@ -57,6 +57,18 @@ def statements(name: str) -> list[str]:
         cypher_load.set_features(name, [name]),
         cypher_load.delete_nodes(name),
         cypher_load.delete_relationships(edge),
+        cypher_existing.value_types(cypher_existing.nodes(name)),
+        cypher_existing.element_prefix(cypher_existing.relationships(edge)),
+        cypher_existing.repeated(name, name),
+        cypher_existing.with_other_label(name, [name, name]),
+        cypher_existing.types_between(name, name),
+        cypher_existing.follow_keys(name, name),
+        cypher_existing.release_keyless(name, name, [name]),
+        cypher_existing.adopt_nodes(name, name, "item", "d"),
+        cypher_existing.release_nodes(name, [name]),
+        cypher_existing.adopt_relationships(edge, {"last": columns["at"]}, of_pair=True),
+        cypher_existing.release_relationships(edge, of_pair=True),
+        cypher_existing.unmarked(name, name),
         cypher_load.drop_node_property(name, name),
         cypher_load.drop_relationship_property(edge, name),
         cypher_load.last_of_page(name, first=True),
