@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from kg.cypher import quote
-from kg.schema import EdgeType
+from kg.schema import INSTANT, EdgeType
 from kg.values import out_of
 
 _TESTS = {"min": ">=", "max": "<=", "one_of": "IN"}
@@ -124,7 +124,7 @@ def _path(relations: Relations, source: str | None = None) -> str:
 
 def _wanted(relations: Relations, until: bool, bounds: Sequence[Bound]) -> str:
     """Untimed interactions are on the near side of every moment."""
-    cut = " AND (r.last IS NULL OR r.last <= datetime({epochMillis: 0}) + duration({microseconds: $until}))"
+    cut = f" AND (r.last IS NULL OR {out_of('r.last', INSTANT)} <= $until)"
     return _ours("r", bounds) + (cut if until and relations.interaction else "")
 
 

@@ -14,13 +14,14 @@ Stage by stage:
 - `recommendations`: rewritten, the CSV too, when a user is forgotten. Reasons name items and what they share in words,
   so outputs are deleted when something else is.
 - `evaluation`, `published`: figures only; nothing to do.
+- manifests: a rewritten file gets the checksum that it has now.
 - outputs of killed runs and of older formats: deleted, nothing reads them.
 
 All is found by digests, so it does not matter whether a node was forgotten by this call, by one that was killed, or
 before a backup was restored.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -31,6 +32,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from kg.checksums import renewed
 from kg.id_columns import Names
 from kg.schema import RECOMMENDATION
 from kg.tables import MANIFEST, OUTPUT_NAME, Output, Workspace, read_output, write_manifest
@@ -96,7 +98,7 @@ def holdings(workspace: Workspace, names: Names) -> list[Holding]:
             for o, why in gone
         ),
         *sorted(rows, key=lambda holding: holding.place.startswith("tables/")),
-        *(Holding(short(workspace, o.path), f"old counts of {tables}", partial(reseal, o)) for o, tables in stale),
+        *(Holding(short(workspace, o.path), f"old counts of {', '.join(tables)}", partial(reseal, o, tables)) for o, tables in stale),
     ]
 
 
@@ -138,9 +140,7 @@ def strip(output: Output, table: str, names: Names) -> None:
     """Rewrite a table without the rows that name one of the ids, and seal its output again."""
     for path in _parquet(output.filesystem, output.location(table)):
         strip_file(output.filesystem, path, partial(names.rows, table))
-    if table == RECOMMENDATIONS:
-        _write_csv(output)
-    reseal(output)
+    reseal(output, [table])
 
 
 def strip_file(filesystem: fs.FileSystem, path: str, mask: Callable[[pa.RecordBatch], pa.BooleanArray]) -> int:
@@ -185,16 +185,25 @@ def _write_csv(output: Output) -> None:
     output.filesystem.move(f"{path}.partial", path)
 
 
-def stale_counts(output: Output) -> str:
+def stale_counts(output: Output) -> list[str]:
     """The tables of which the manifest says another number of rows than there are: a call was killed in between."""
     counts = output.manifest.tables
-    return ", ".join(sorted(table for table in counts if output.scan(table).count_rows() != counts[table]))
+    return sorted(table for table in counts if output.scan(table).count_rows() != counts[table])
 
 
-def reseal(output: Output) -> None:
-    """Write an output's manifest anew, with the rows that its tables have now."""
-    counts = {table: output.scan(table).count_rows() for table in output.manifest.tables}
-    write_manifest(output.filesystem, output.path, replace(output.manifest, tables=counts))
+def reseal(output: Output, tables: Sequence[str]) -> None:
+    """Write an output's manifest anew, with the rows and checksums that these tables have now.
+
+    Files of other tables keep their checksums, so that damage to them is still seen.
+    """
+    if RECOMMENDATIONS in tables:
+        _write_csv(output)
+    now = read_output(output.filesystem, output.path) or output
+    counts = {table: output.scan(table).count_rows() for table in tables}
+    changed = [*tables, *([CSV] if RECOMMENDATIONS in tables else [])]
+    files = renewed(output.filesystem, output.path, now.manifest.files, changed)
+    manifest = replace(now.manifest, tables={**now.manifest.tables, **counts}, files=files)
+    write_manifest(output.filesystem, output.path, manifest)
 
 
 def keys_of(workspace: Workspace, label: str, key: str) -> tuple[str, ...]:

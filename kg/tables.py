@@ -5,7 +5,6 @@ A folder without a manifest is no output. The manifest's fingerprint alone decid
 """
 
 import hashlib
-import io
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -21,11 +20,14 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from kg.checksums import Summed, checksums, damage
 from kg.errors import ContractError
 from kg.schema import check
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+SEAL = "seal"
+"""The manifest's own checksum, a key beside its fields."""
 KEEP = 2
 # <time>-<fingerprint>: what a folder of an output is called, sealed or not.
 OUTPUT_NAME = re.compile(r"\d{8}T\d{12}-\w+")
@@ -99,14 +101,10 @@ class Output:
         return sorted(name for name in self.manifest.tables if name.startswith(prefix))
 
     def verify(self) -> None:
-        """Read every file; `ContractError` names one that is missing or not as it was written."""
-        for name, wanted in self.manifest.files.items():
-            try:
-                found = checksum(self.filesystem, self.location(name))
-            except FileNotFoundError as error:
-                raise ContractError(self.location(name), "a file that was written here is missing") from error
-            if found != wanted:
-                raise ContractError(self.location(name), "this file is not as it was written", "it is damaged or cut")
+        """Read every file; `ContractError` names one that is missing, cut or otherwise not as it was written."""
+        if found := damage(self.filesystem, self.path, self.manifest.files):
+            name, what = found
+            raise ContractError(self.location(name), "a file as it was written here", what)
 
 
 @dataclass
@@ -149,7 +147,7 @@ class Draft:
             rows += batch.num_rows
 
         with self.filesystem.open_output_stream(self.location(name)) as stream:
-            sink = _Summed(stream)
+            sink = Summed(stream)
             with pq.ParquetWriter(sink, schema) as writer:
                 yield write
         self.files[name] = sink.checksum()
@@ -163,45 +161,9 @@ class Draft:
 
     def seal(self, stage: str, fingerprint: str, created: str) -> None:
         """Write the manifest, which makes an output of the draft; nothing is to be written after it."""
-        for info in self.filesystem.get_file_info(fs.FileSelector(self.path, recursive=True)):
-            name = info.path.removeprefix(f"{self.path}/")
-            if info.is_file and name not in self.files and not info.base_name.startswith((".", "_")):
-                self.files[name] = checksum(self.filesystem, info.path)
-        manifest = Manifest(
-            stage, fingerprint, created, FORMAT, self.tables, self.meta, self.figures, dict(sorted(self.files.items()))
-        )
+        files = checksums(self.filesystem, self.path, self.files)
+        manifest = Manifest(stage, fingerprint, created, FORMAT, self.tables, self.meta, self.figures, files)
         write_manifest(self.filesystem, self.path, manifest)
-
-
-class _Summed(io.RawIOBase):
-    """A stream to write to that takes the checksum of what passes."""
-
-    def __init__(self, stream: pa.NativeFile) -> None:
-        self._stream, self._digest = stream, _digest()
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self._digest.update(data)
-        self._stream.write(data)
-        return len(data)
-
-    def checksum(self) -> str:
-        return self._digest.hexdigest()
-
-
-def checksum(filesystem: fs.FileSystem, path: str) -> str:
-    """A digest of a file's bytes: a gigabyte takes about a second."""
-    digest = _digest()
-    with filesystem.open_input_stream(path) as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _digest() -> hashlib.blake2b:
-    return hashlib.blake2b(digest_size=16)
 
 
 def replace_file(filesystem: fs.FileSystem, path: str, content: bytes) -> None:
@@ -213,18 +175,25 @@ def replace_file(filesystem: fs.FileSystem, path: str, content: bytes) -> None:
 
 def write_manifest(filesystem: fs.FileSystem, folder: str, manifest: Manifest) -> None:
     """Seal a folder, or seal it anew."""
-    content = json.dumps(asdict(manifest), indent=1, default=str)
-    replace_file(filesystem, f"{folder}/{MANIFEST}", content.encode())
+    content = json.loads(json.dumps(asdict(manifest), default=str))
+    content[SEAL] = fingerprint(content)
+    replace_file(filesystem, f"{folder}/{MANIFEST}", json.dumps(content, indent=1).encode())
 
 
 def read_output(filesystem: fs.FileSystem, folder: str) -> Output | None:
-    """The sealed output of a folder; None where it is not sealed, or in another format."""
+    """The sealed output of a folder; None where it is not sealed, its manifest is damaged, or in another format."""
     path = f"{folder}/{MANIFEST}"
     if filesystem.get_file_info(path).type != fs.FileType.File:
         return None
     with filesystem.open_input_stream(path) as stream:
-        found = json.loads(stream.read())
-    return Output(filesystem, folder, Manifest(**found)) if found.get("format") == FORMAT else None
+        content = stream.read()
+    try:
+        found = json.loads(content)
+    except ValueError:
+        return None
+    if found.get("format") != FORMAT or found.pop(SEAL, None) not in (None, fingerprint(found)):
+        return None
+    return Output(filesystem, folder, Manifest(**found))
 
 
 class Stage:
@@ -255,17 +224,16 @@ class Stage:
         self.filesystem.delete_dir(output.path)
 
     @contextmanager
-    def create(self, fingerprint: str, path: str | None = None) -> Iterator[Draft]:
+    def create(self, fingerprint: str) -> Iterator[Draft]:
         """A new folder to write into, sealed on leaving the block and removed when the block raises.
 
-        `path` is that of a discarded output that is made again. Leftovers of killed runs are removed first, and of
-        sealed outputs the newest two are kept.
+        Leftovers of killed runs are removed first, and of sealed outputs the newest two are kept.
         """
         for info in self._folders():
             if self.filesystem.get_file_info(f"{info.path}/{MANIFEST}").type != fs.FileType.File:
                 self.filesystem.delete_dir(info.path)
         created = datetime.now(UTC)
-        path = path or f"{self.root}/{created:%Y%m%dT%H%M%S%f}-{fingerprint[:8]}"
+        path = f"{self.root}/{created:%Y%m%dT%H%M%S%f}-{fingerprint[:8]}"
         self.filesystem.create_dir(path, recursive=True)
         draft = Draft(self.filesystem, path)
         try:

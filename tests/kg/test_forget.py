@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 
+from kg.errors import ContractError
 from kg.evaluate import evaluate
 from kg.forget import holdings, keys_of, leftovers
 from kg.forget_files import WITHHELD, file_holdings, own_contents
@@ -210,6 +212,34 @@ def test_a_user_goes_from_everywhere_and_others_stay(workspace: Workspace, tmp_p
     assert left_in_workspace(workspace, names(USER), USER, contents) == []
 
 
+def test_what_was_rewritten_has_new_checksums_and_damage_elsewhere_is_still_seen(workspace: Workspace):
+    before = {stage: output(workspace, stage).manifest.files for stage in ("tables", "cuts", "recommendations")}
+    remove(workspace, USER)
+    for stage, files in before.items():
+        now = output(workspace, stage)
+        now.verify()
+        assert list(now.manifest.files) == list(files)
+        assert now.manifest.files != files
+    tables = output(workspace, "tables")
+    assert tables.manifest.files["nodes/Film/part-0.parquet"] == before["tables"]["nodes/Film/part-0.parquet"]
+    path = Path(tables.location("nodes/Film/part-0.parquet"))
+    path.write_bytes(path.read_bytes().replace(b"parquet-cpp", b"parquet-cqp"))  # still readable
+    remove(workspace, Person("User", ("8",)))
+    with pytest.raises(ContractError, match=r"nodes/Film/part-0\.parquet"):
+        output(workspace, "tables").verify()
+
+
+def test_killed_before_the_csv_was_written_it_is_written_by_the_next_call(workspace: Workspace):
+    kept = output(workspace, "recommendations")
+    [part] = Path(kept.location("recommendations")).glob("*.parquet")
+    rows = pq.read_table(part)
+    pq.write_table(rows.filter(pc.not_equal(rows["user_id"], "7")), part)
+    remove(workspace, USER)
+    written = pacsv.read_csv(kept.location("recommendations.csv"))
+    assert written["user_id"].to_pylist() == [8, 8]
+    output(workspace, "recommendations").verify()
+
+
 def test_an_item_takes_the_reasons_of_others_with_it(workspace: Workspace):
     film = Person("Film", ("f",))
     remove(workspace, film)
@@ -235,6 +265,8 @@ def test_killed_after_any_step_a_second_call_ends_the_same(workspace: Workspace)
             break
         rest[0].remove()
     assert found(workspace, forgotten) == []
+    for stage in ("tables", "cuts", "recommendations"):
+        output(workspace, stage).verify()
 
 
 def test_counts_of_a_call_that_was_killed_are_mended(workspace: Workspace):
@@ -245,6 +277,7 @@ def test_counts_of_a_call_that_was_killed_are_mended(workspace: Workspace):
     assert "nodes/User" in holding.what
     holding.remove()
     assert output(workspace, "tables").manifest.tables["nodes/User"] == 1
+    output(workspace, "tables").verify()
 
 
 def test_the_proof_names_what_is_left(workspace: Workspace, tmp_path: Path):

@@ -1,13 +1,25 @@
 """A stage's output is whole or it is not there."""
 
+import json
+import zlib
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from kg.errors import ContractError
 from kg.schema import ALIAS, KEY, EdgeType, check, node_schema, relationship_schema
-from kg.tables import Workspace, code_fingerprint, file_fingerprint, fingerprint
+from kg.tables import (
+    MANIFEST,
+    SEAL,
+    Output,
+    Workspace,
+    code_fingerprint,
+    file_fingerprint,
+    fingerprint,
+    read_output,
+)
 
 ROWS = pa.table({"alias": ["b", "c"], "key": ["a", "a"]}, schema=ALIAS)
 
@@ -44,6 +56,72 @@ def test_the_leftover_of_a_killed_run_is_no_output_and_goes_with_the_next_run(tm
     with stage.create("a" * 32):
         pass
     assert not leftover.exists()
+
+
+@pytest.fixture
+def sealed(tmp_path: Path) -> Output:
+    """An output with a table of ours, one as Spark writes it, and a file that is no table."""
+    stage = Workspace(tmp_path).stage("tables")
+    with stage.create("a" * 32) as draft:
+        draft.write("aliases/User", ROWS, ALIAS)
+        pq.write_table(ROWS, draft.location("aliases/Film/part-7.snappy.parquet"))
+        draft.adopt("aliases/Film", ALIAS)
+        for name in ("model/weights.gz", "aliases/Film/_SUCCESS", "aliases/Film/.part-7.crc"):
+            Path(draft.location(name)).write_bytes(b"weights")
+    [output] = stage.outputs()
+    return output
+
+
+FILES = ("aliases/Film/part-7.snappy.parquet", "aliases/User/part-0.parquet", "model/weights.gz")
+
+
+def test_a_sealed_output_has_the_checksum_of_every_file(sealed: Output) -> None:
+    assert tuple(sealed.manifest.files) == FILES
+    # b"weights": CRC-32 as by zlib, seven bytes
+    assert sealed.manifest.files["model/weights.gz"] == f"{zlib.crc32(b'weights'):08x}-7"
+    sealed.verify()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_one_flipped_bit_anywhere_is_found(sealed: Output, name: str) -> None:
+    path = Path(sealed.location(name))
+    whole = path.read_bytes()
+    for place in range(0, len(whole), max(1, len(whole) // 20)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        with pytest.raises(ContractError, match=f"{name}.*bytes are not those"):
+            sealed.verify()
+    path.write_bytes(whole)
+    sealed.verify()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_is_cut_or_gone_is_named(sealed: Output, name: str) -> None:
+    path = Path(sealed.location(name))
+    size = path.stat().st_size
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ContractError, match=f"{name}.*it has {size - 1} bytes, {size} were written"):
+        sealed.verify()
+    path.unlink()
+    with pytest.raises(ContractError, match=f"{name}.*missing"):
+        sealed.verify()
+
+
+def test_a_damaged_manifest_is_none(sealed: Output) -> None:
+    path = Path(sealed.location(MANIFEST))
+    whole = path.read_text()
+    assert read_output(sealed.filesystem, sealed.path) == sealed
+    for damaged in (whole.replace('"aliases/User": 2', '"aliases/User": 3'), whole[:-9], ""):
+        path.write_text(damaged)
+        assert read_output(sealed.filesystem, sealed.path) is None
+    content = json.loads(whole)
+    del content[SEAL]  # as manifests were written before they had one
+    path.write_text(json.dumps(content))
+    assert read_output(sealed.filesystem, sealed.path) == sealed
+
+
+def test_a_discarded_output_is_gone(sealed: Output, tmp_path: Path) -> None:
+    Workspace(tmp_path).stage("tables").discard(sealed)
+    assert list((tmp_path / "tables").iterdir()) == []
 
 
 def test_two_outputs_are_kept(tmp_path: Path) -> None:
