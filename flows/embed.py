@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from flows.progress import by_table, counted
 from flows.tasks import Run, StageName
 from flows.vectors import read_vectors, to_tables, write_vectors
+from kg.events import all_events, catalogue, read_cut
 from kg.interactions import Catalogue, Interactions
-from kg.split import CutName, all_events, catalogue, read_cut
+from kg.split import CutName
 from kg.store import Store
 from kg.tables import Draft, Output, file_fingerprint, fingerprint
 
@@ -77,7 +78,7 @@ def _train(run: Run, graph: Output, cuts: Output, encoded: Output, name: CutName
     from recommend.model import fit_ranker
 
     nodes = catalogue(graph)
-    cut = read_cut(cuts, name, nodes)
+    cut = read_cut(cuts, name, graph)
     trained = _fit(run, graph, encoded, nodes, cut.train, validate=validation(nodes, cut.train, cut.valid), title=name)
     recommender = fit_ranker(
         nodes,
@@ -130,7 +131,7 @@ def refit(run: Run, tables: Output, graph: Output, encoded: Output, chosen: Outp
         from embed.ops import model_fingerprint
 
         nodes = catalogue(graph)
-        events = all_events(tables, nodes)
+        events = all_events(tables, graph)
         trained = _fit(run, graph, encoded, nodes, events, epochs=epochs, title="on all rows")
         found = align(trained.embed(events), read_vectors(chosen, nodes))
         draft.figures["health"] = examine(found)

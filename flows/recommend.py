@@ -12,8 +12,9 @@ from flows.settings import load_settings
 from flows.tasks import Run
 from flows.vectors import read_vectors
 from kg.errors import ConfigError
+from kg.events import all_events, catalogue, read_cut
 from kg.interactions import Interactions
-from kg.split import CutName, all_events, catalogue, read_cut
+from kg.split import CutName
 from kg.store import Store
 from kg.tables import Draft, Output
 from recommend.report import BASELINES, Report, require
@@ -36,7 +37,7 @@ def evaluate(run: Run, graph: Output, cuts: Output, trained: dict[CutName, Outpu
 
         nodes = catalogue(graph)
         for name, output in trained.items():
-            cut = read_cut(cuts, name, nodes)
+            cut = read_cut(cuts, name, graph)
             known = Interactions.concat([cut.train, cut.valid])
             recommender = _recommender(run, graph, output, read_vectors(output, nodes), known)
             draft.figures[name] = measure(recommender, cut, seed=run.embed_config.seed).to_dict()
@@ -76,7 +77,7 @@ def export(run: Run, tables: Output, graph: Output, trained: Output, embeddings:
 
         nodes = catalogue(graph)
         vectors = read_vectors(embeddings, nodes)
-        recommender = _recommender(run, graph, trained, vectors, all_events(tables, nodes))
+        recommender = _recommender(run, graph, trained, vectors, all_events(tables, graph))
         recommender = replace(recommender, config=config)
         version = embeddings.manifest.fingerprint
         draft.figures["recommendations"] = write(

@@ -61,9 +61,7 @@ def checksums(filesystem: fs.FileSystem, folder: str, known: Mapping[str, str]) 
     return dict(sorted(found.items()))
 
 
-def renewed(
-    filesystem: fs.FileSystem, folder: str, files: Mapping[str, str], changed: Iterable[str]
-) -> dict[str, str]:
+def renewed(filesystem: fs.FileSystem, folder: str, files: Mapping[str, str], changed: Iterable[str]) -> dict[str, str]:
     """The checksums of a folder after the files at these places, or below them, were rewritten."""
     places = tuple(changed)
     return {

@@ -98,7 +98,10 @@ def holdings(workspace: Workspace, names: Names) -> list[Holding]:
             for o, why in gone
         ),
         *sorted(rows, key=lambda holding: holding.place.startswith("tables/")),
-        *(Holding(short(workspace, o.path), f"old counts of {', '.join(tables)}", partial(reseal, o, tables)) for o, tables in stale),
+        *(
+            Holding(short(workspace, o.path), f"old counts of {', '.join(tables)}", partial(reseal, o, tables))
+            for o, tables in stale
+        ),
     ]
 
 

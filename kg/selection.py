@@ -163,6 +163,8 @@ def _wire(place: str, condition: Condition, type_: pa.DataType) -> dict[str, Any
 def _typed(place: str, value: Any, type_: pa.DataType) -> Any:
     number = pt.is_integer(type_) or pt.is_floating(type_)
     try:
+        if isinstance(value, str) and (pt.is_timestamp(type_) or pt.is_date(type_)):
+            value = datetime.fromisoformat(value) if pt.is_timestamp(type_) else date.fromisoformat(value)
         if number and isinstance(value, int | float) and not isinstance(value, bool):
             return value  # Cypher compares integers with floats by value
         if pt.is_timestamp(type_) and isinstance(value, date):
@@ -172,7 +174,7 @@ def _typed(place: str, value: Any, type_: pa.DataType) -> Any:
         elif number or isinstance(value, int | float) != pt.is_boolean(type_):
             raise pa.ArrowInvalid(f"{value!r} is none")
         return to_wire(pa.array([value], type_))[0]
-    except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError) as error:
+    except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, ValueError) as error:
         raise ContractError(f"selection.{place}", f"expected a value of type {type_}", f"found {value!r}") from error
 
 

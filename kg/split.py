@@ -24,8 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kg.ids import IdMap
-from kg.interactions import Catalogue, Interactions
+from kg.interactions import Interactions
 from kg.project import Graph
 from kg.schema import CUT, EVENT, EdgeType
 from kg.tables import Draft, Output
@@ -232,67 +231,3 @@ def k_core(user: np.ndarray, item: np.ndarray, user_least: int, item_least: int)
         if (still == kept).all():
             return kept[inverse]
         kept = still
-
-
-def catalogue(output: Output) -> Catalogue:
-    """Users and items of stage `graph`, in the order of its node tables; labels in alphabetical order."""
-    labels = output.manifest.meta["labels"]
-    keys = {
-        label: output.read(f"nodes/{label}", ["key"])["key"] for label in labels if labels[label]["side"] != "entity"
-    }
-    users = [label for label in labels if labels[label]["side"] == "user"]
-    if len(users) != 1:
-        raise ValueError(f"interactions must start from one label, found {users}")
-    items = sorted(label for label in keys if labels[label]["side"] == "item")
-    return Catalogue(
-        users=IdMap(users[0], keys[users[0]]),
-        items={label: IdMap(label, keys[label]) for label in items},
-        domains={label: str(labels[label]["domain"]) for label in items},
-        user_label=users[0],
-    )
-
-
-def read_cut(output: Output, name: CutName, catalogue: Catalogue) -> Cut:
-    """A cut of stage `cuts` in a catalogue's indices; item labels outside the catalogue are left out.
-
-    Raises `UnknownIdError` for a user or item that the catalogue should have and has not.
-    """
-    table = output.read(name)
-    sides = {side: table.filter(pc.equal(table["split"], side)) for side in ("train", "valid", "test")}
-    return Cut(name, **{side: _interactions(rows, catalogue) for side, rows in sides.items()})
-
-
-def all_events(output: Output, catalogue: Catalogue) -> Interactions:
-    """All events of stage `tables` (of a `k_core`, those inside it) in a catalogue's indices."""
-    parts = []
-    for edge, rows in read_events(output).items():
-        pairs = output.read(f"relationships/{edge.name}", ["from_key", "to_key"])
-        kept = rows.join(pairs, ["from_key", "to_key"], join_type="left semi").sort_by("row_id")
-        parts.append(kept.append_column("edge", pa.array([edge.name] * len(kept), pa.string())))
-    return _interactions(pa.concat_tables(parts), catalogue)
-
-
-def _interactions(rows: pa.Table, catalogue: Catalogue) -> Interactions:
-    parts = []
-    for name in sorted(pc.unique(rows["edge"]).to_pylist()):
-        label = EdgeType.parse(name).target
-        if label in catalogue.items:
-            chosen = rows.filter(pc.equal(rows["edge"], name))
-            items = catalogue.items[label].encode(chosen["to_key"]) + catalogue.offsets[label]
-            parts.append(
-                Interactions(
-                    user=catalogue.users.encode(chosen["from_key"]),
-                    item=items,
-                    weight=pc.fill_null(chosen["weight"], 1.0).to_numpy().astype(np.float32),
-                    time=pc.fill_null(pc.cast(chosen["time"], pa.int64()), 0).to_numpy(),
-                    positive=pc.fill_null(chosen["positive"], False).to_numpy(),
-                    n_users=catalogue.n_users,
-                    n_items=catalogue.n_items,
-                )
-            )
-    return Interactions.concat(parts or [_no_events(catalogue)])
-
-
-def _no_events(catalogue: Catalogue) -> Interactions:
-    whole, real = np.zeros(0, np.int64), np.zeros(0, np.float32)
-    return Interactions(whole, whole, real, whole, whole.astype(bool), catalogue.n_users, catalogue.n_items)

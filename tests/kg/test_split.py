@@ -6,14 +6,12 @@ from typing import Any
 import networkx as nx
 import numpy as np
 import pyarrow as pa
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kg.project import Graph
-from kg.schema import CUT, EVENT, INTERACTION_COLUMNS, EdgeType, node_schema, relationship_schema
-from kg.split import CUTS, all_events, catalogue, k_core, make_cuts, read_cut, write_cuts
-from kg.tables import Workspace
+from kg.schema import CUT, EVENT, EdgeType
+from kg.split import CUTS, k_core, make_cuts
 
 RATED, CLICKED, READ = (
     EdgeType("User", "RATED", "Film"),
@@ -142,67 +140,3 @@ def test_k_core_equals_that_of_networkx(pairs: list[tuple[int, int]], k: int) ->
     wanted = {(u[1], i[1]) if u[0] == "u" else (i[1], u[1]) for u, i in nx.k_core(network, k).edges}
     kept = k_core(np.array([u for u, _ in pairs]), np.array([i for _, i in pairs]), k, k)
     assert {pair for pair, inside in zip(pairs, kept, strict=True) if inside} == wanted
-
-
-@pytest.fixture
-def workspace(tmp_path: Any) -> Workspace:
-    """Stages `tables` (three users, films and a book) and `graph` (their nodes, sorted)."""
-    found = Workspace(tmp_path)
-    labels = {
-        "User": {"side": "user", "domain": None},
-        "Film": {"side": "item", "domain": "films"},
-        "Book": {"side": "item", "domain": "books"},
-        "Genre": {"side": "entity", "domain": None},
-    }
-    keys = {"User": ["u0", "u1", "u2"], "Film": ["i0", "i1", "i2"], "Book": ["i0"], "Genre": ["g"]}
-    with found.stage("graph").create("g") as draft:
-        for label, of in keys.items():
-            nodes = pa.table({"key": of, "text": [None] * len(of), "image": [None] * len(of)})
-            draft.write(f"nodes/{label}", nodes.cast(node_schema([])), node_schema([]))
-        draft.meta["labels"] = labels
-    with found.stage("tables").create("t") as draft:
-        rated = table([(0, 0, 1, True), (0, 1, 2, True), (0, 2, 3, True), (1, 0, 4, False)], "r")
-        _write_events(draft, RATED, rated)
-        _write_events(draft, READ, table([(2, 0, 5, True)], "b"))
-    return found
-
-
-def _write_events(draft: Any, edge: EdgeType, events: pa.Table) -> None:
-    draft.write(f"events/{edge.name}", events, EVENT)
-    schema = relationship_schema([], interaction=True)
-    plain = events.select(["row_id", "from_key", "to_key"])
-    for field in INTERACTION_COLUMNS:
-        value = 1 if field.name == "count" else None
-        plain = plain.append_column(field, pa.array([value] * len(events), field.type))
-    draft.write(f"relationships/{edge.name}", plain, schema)
-
-
-def current(workspace: Workspace, stage: str) -> Any:
-    return workspace.stage(stage).current()
-
-
-def test_a_cut_is_read_in_the_catalogues_indices(workspace: Workspace) -> None:
-    with workspace.stage("cuts").create("c") as draft:
-        write_cuts(current(workspace, "tables"), graph(), draft)
-    found = catalogue(current(workspace, "graph"))
-    # Labels in alphabetical order: the book is item 0, the films are 1 to 3.
-    assert (found.n_users, found.n_items, found.offsets) == (3, 4, {"Book": 0, "Film": 1})
-    assert found.domains == {"Book": "books", "Film": "films"}
-    cut = read_cut(current(workspace, "cuts"), "user_time", found)
-    assert (cut.valid.user.tolist(), cut.valid.item.tolist()) == ([0], [2])
-    assert (cut.test.user.tolist(), cut.test.item.tolist()) == ([0], [3])
-    train = sorted(zip(cut.train.user.tolist(), cut.train.item.tolist(), cut.train.positive.tolist(), strict=True))
-    assert train == [(0, 1, True), (1, 1, False), (2, 0, True)]
-    assert cut.train.time.max() == 5_000_000
-
-
-def test_all_events_are_those_of_every_domain(workspace: Workspace) -> None:
-    found = all_events(current(workspace, "tables"), catalogue(current(workspace, "graph")))
-    assert sorted(zip(found.user.tolist(), found.item.tolist(), strict=True)) == [
-        (0, 1),
-        (0, 2),
-        (0, 3),
-        (1, 1),
-        (2, 0),
-    ]
-    assert found.positives().matrix().nnz == 4
