@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from flows.cli_upkeep import backup, forget, restore
+from flows.export_cli import export
 from flows.launch import run_flow
 from flows.options import Debug, ProjectArgument, Sets, WorkspaceOption
 from flows.quarantine_cli import app as quarantine_app
@@ -25,7 +26,7 @@ app.add_typer(neo4j_app, name="neo4j")
 resolve_app = typer.Typer(help="What entity resolution merged, and why.", no_args_is_help=True)
 app.add_typer(resolve_app, name="resolve")
 app.add_typer(quarantine_app, name="quarantine")
-for command in (forget, backup, restore):
+for command in (export, forget, backup, restore):
     app.command()(command)
 
 AcceptSchema = Annotated[

@@ -34,7 +34,7 @@ def forget(
             typer.echo(f"  {holding.place}: {holding.what}")
         return not dry_run and (yes or typer.confirm("Remove all this for good?", abort=True))
 
-    outcome = remove(_run("forget", project, sets, workspace, debug), label, key, confirm=confirm)
+    outcome = remove(project_run("forget", project, sets, workspace, debug), label, key, confirm=confirm)
     if not outcome.done:
         return
     for line in outcome.reminders:
@@ -58,7 +58,7 @@ def backup(
     """Save the workspace and the local Neo4j in one file; the server is stopped meanwhile."""
     from flows.archive import backup as save
 
-    _show("saved to", save(_run("backup", project, sets, workspace, debug), target, cache=cache))
+    _show("saved to", save(project_run("backup", project, sets, workspace, debug), target, cache=cache))
 
 
 def restore(
@@ -74,10 +74,11 @@ def restore(
     """Bring back a backup, once all of it is checked; what is forgotten stays so."""
     from flows.archive import restore as bring_back
 
-    _show("restored", bring_back(_run("restore", project, sets, workspace, debug), source, replace=replace))
+    _show("restored", bring_back(project_run("restore", project, sets, workspace, debug), source, replace=replace))
 
 
-def _run(command: str, project: str, sets: list[str] | None, workspace: str | None, debug: bool) -> "Run":
+def project_run(command: str, project: str, sets: list[str] | None, workspace: str | None, debug: bool) -> "Run":
+    """A run of a project for what is no flow; logging starts."""
     from flows.project import load_project
     from flows.report import start_logging
     from flows.settings import load_settings

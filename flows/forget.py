@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from flows.export_to import exports
 from flows.servers import local_server, server_home
 from flows.tasks import Run, locked
 from kg.dump import has_database, running
@@ -114,6 +115,9 @@ class _Work:
         named = [name for name in sources_of(self.run.graph, person.label) if sources[name].format != "neo4j"]
         delivered = [f"{name} ({sources[name].path})" for name in named]
         found = [f"it is still in: source {name}, if that delivered it" for name in delivered]
+        found += [
+            f"it may still be in: {folder}, until you export there again" for folder in exports(self.run.workspace)
+        ]
         found.append("it is still in: backups made earlier (restoring one forgets it again), logs and copies of others")
         if self.store is None:
             return found

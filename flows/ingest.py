@@ -1,4 +1,4 @@
-"""From sources to the graph in Neo4j and out again as a snapshot: stages `tables`, `cuts`, `loaded` and `graph`."""
+"""From sources to the graph in Neo4j: stages `tables`, `cuts` and `loaded`."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ from flows.first_load import first_load
 from flows.progress import by_table, steps
 from flows.tasks import Run
 from kg.corrections import corrections_fingerprints, read_corrections
-from kg.errors import QuarantineError
+from kg.errors import ConfigError, QuarantineError
 from kg.existing_land import land_existing
 from kg.forgotten import Forgotten
 from kg.landing import Landing
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("crossgraph")
 LOADED = ("nodes/", "relationships/", "features/")
-EXPORT = ["kg.export"]
+LOAD = ["kg.load", "kg.bulk"]
 
 
 def make_tables(run: Run) -> Output:
@@ -162,20 +162,11 @@ def load_graph(run: Run, tables: Output, *, accept_schema: bool = False) -> Outp
             store.check_project(run.project.name)
             return holds_load(store, found)
 
-    return run.stage("loaded", [tables.manifest.fingerprint], ["kg.load", "kg.bulk"], make, valid=holds)
+    return run.stage("loaded", [tables.manifest.fingerprint], LOAD, make, valid=holds)
 
 
-def export_graph(run: Run, tables: Output) -> Output:
-    """The snapshot that is learned from, read from Neo4j."""
-    from kg.export import export
-
-    def make(draft: Draft) -> None:
-        with Store(run.connection) as store, by_table("export", tables.manifest.tables) as progress:
-            export(store, tables, draft, None, progress)
-
-    return run.stage("graph", [tables.manifest.fingerprint], EXPORT, make)
-
-
-def has_snapshot(run: Run, tables: Output) -> bool:
-    """Whether the tables have been loaded and exported already, so that Neo4j is not needed to learn from them."""
-    return run.found("graph", [tables.manifest.fingerprint], EXPORT) is not None
+def loaded_graph(run: Run, tables: Output) -> Output:
+    """What says that these tables were loaded; `ConfigError` where they were not, or by other code."""
+    if found := run.found("loaded", [tables.manifest.fingerprint], LOAD):
+        return found
+    raise ConfigError(f"{run.location}: the newest tables are not loaded yet: run `crossgraph ingest` first")

@@ -11,6 +11,7 @@ from flows import embed as learn
 from flows import ingest as prepare
 from flows import recommend as rank
 from flows.embed import CHOOSING
+from flows.export import export_graph, has_snapshot, sound_snapshot
 from flows.quarantine import mend
 from flows.summary import markdown
 from flows.tasks import Run, artifact, network_step, opened, step
@@ -80,7 +81,7 @@ def evaluate(project: str, overrides: list[str] | None = None, workspace: str | 
 def recommend(project: str, overrides: list[str] | None = None, workspace: str | None = None) -> Figures:
     """Export the recommendations of the vectors that were published last; nothing is learned."""
     with opened(project, overrides or [], "recommend", workspace) as this:
-        prepared = _Prepared(this.output("tables"), this.output("cuts"), this.output("graph"))
+        prepared = _Prepared(this.output("tables"), this.output("cuts"), sound_snapshot(this))
         _export(this, prepared, this.output("trained/user_time"), this.output("embeddings"))
     return _finished(this)
 
@@ -89,9 +90,9 @@ def _prepare(this: Run, *, only_read: bool = False, accept_schema: bool = False)
     """With `only_read`, Neo4j is left alone where a snapshot of these tables is there already."""
     tables = step(prepare.make_tables, this)
     cuts = step(prepare.make_cuts, this, tables)
-    if not (only_read and prepare.has_snapshot(this, tables)):
+    if not (only_read and has_snapshot(this, tables)):
         network_step(prepare.load_graph, this, tables, accept_schema=accept_schema)
-    return _Prepared(tables, cuts, network_step(prepare.export_graph, this, tables))
+    return _Prepared(tables, cuts, network_step(export_graph, this, tables))
 
 
 def _train(this: Run, prepared: _Prepared, names: list[CutName]) -> tuple[Output, dict[CutName, Output]]:

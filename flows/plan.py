@@ -11,6 +11,7 @@ from flows import estimate
 from flows import ingest as prepare
 from flows import recommend as rank
 from flows.embed import CHOOSING
+from flows.export import export_graph
 from flows.project import load_project
 from flows.rehearsal import Rehearsal
 from flows.settings import load_settings
@@ -98,7 +99,7 @@ def _held(this: Rehearsal, loaded: Output, notes: list[str]) -> State | None:
 def _learn(this: Rehearsal, tables: Output, notes: list[str]) -> Figures:
     """Ask every stage after the load whether it would be made; what would be encoded."""
     cuts = prepare.make_cuts(this, tables)
-    graph = prepare.export_graph(this, tables)
+    graph = export_graph(this, tables)
     encoded = learn.encode(this, graph)
     trained = {name: learn.train(this, graph, cuts, encoded, name) for name in CUTS}
     rank.evaluate(this, graph, cuts, trained)

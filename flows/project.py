@@ -14,6 +14,8 @@ from flows.document import Document, Place, dotted, parse_value, read_document
 from kg.errors import ConfigError
 from kg.project import Graph
 from kg.section import Name
+from kg.selection import Selection
+from kg.selection_check import selection_problems
 from kg.source_config import Source
 from recommend.config import RecommendConfig
 
@@ -31,10 +33,17 @@ class Project(Graph):
     """Values to use as `${name}` anywhere below; `--set name=value` overrides one."""
     workspace: str | None = None
     """A folder or URI for the outputs; default `runs/<name>`."""
+    export: Selection = Field(default_factory=Selection)
+    """The part of the graph that is learned from."""
     embed: EmbedConfig = Field(default_factory=EmbedConfig)
     """Views, network, fusion and training."""
     recommend: RecommendConfig = Field(default_factory=RecommendConfig)
     """Candidates, ranker, evaluation and export."""
+
+    def problems(self) -> Iterator[tuple[Place, str]]:
+        """As `Graph.problems`, and what `export` names that the file has not."""
+        yield from super().problems()
+        yield from selection_problems(self.export, self, ("export",))
 
 
 def project_path(name_or_path: str) -> Path:
@@ -61,13 +70,12 @@ def load_project(name_or_path: str, overrides: list[str] | None = None) -> Proje
     try:
         project = Project.model_validate(document.values)
     except ValidationError as error:
-        lines = [str(document.problem(*_explain(document, dict(e)))) for e in error.errors()]
-        raise ConfigError("\n".join(dict.fromkeys(lines))) from error
+        raise explained(document, error, Project) from error
     if lines := [str(document.problem(place, what)) for place, what in project.problems()]:
         raise ConfigError("\n".join(lines))
     base = Path.cwd() if path.resolve().parent == SHIPPED.resolve() else path.resolve().parent
     sources = {name: _anchored(source, base) for name, source in project.sources.items()}
-    return project.model_copy(update={"sources": sources})
+    return project.model_copy(update={"sources": sources, "export": project.export.anchored(base)})
 
 
 def _anchored(source: Source, base: Path) -> Source:
@@ -201,13 +209,19 @@ def _filled(value: Any, variables: dict[str, Scalar], place: Place, document: Do
 # what pydantic says, in words of the file ------------------------------------------------------------------
 
 
-def _explain(document: Document, error: dict[str, Any]) -> tuple[Place, str]:
+def explained(document: Document, error: ValidationError, model: type[BaseModel]) -> ConfigError:
+    """All that keeps a file from being this model, a line each."""
+    lines = [str(document.problem(*_explain(document, dict(e), model))) for e in error.errors()]
+    return ConfigError("\n".join(dict.fromkeys(lines)))
+
+
+def _explain(document: Document, error: dict[str, Any], model: type[BaseModel]) -> tuple[Place, str]:
     place: Place = document.known(tuple(error["loc"]))
     if error["type"] == "missing":
         return place, f"expected a key `{error['loc'][-1]}`"
     if error["type"] == "extra_forbidden":
         around, key = error["loc"][:-1], str(error["loc"][-1])
-        names = sorted(_fields_at(around))
+        names = sorted(_fields_at(model, around))
         return place, f"unknown key{_nearest(key, names) or f', expected one of {names}'}"
     wanted = str(error["msg"]).removeprefix("Value error, ").replace("Input should be", "expected", 1)
     wanted = wanted.replace("String should", "expected text that should", 1)
@@ -216,8 +230,8 @@ def _explain(document: Document, error: dict[str, Any]) -> tuple[Place, str]:
     return place, f"{wanted} (found {error['input']!r})"
 
 
-def _fields_at(place: Place) -> dict[str, Any]:
-    annotation: Any = Project
+def _fields_at(model: type[BaseModel], place: Place) -> dict[str, Any]:
+    annotation: Any = model
     for part in place:
         names = _fields(annotation)
         inner = names.get(str(part)) if names else _inner(annotation)

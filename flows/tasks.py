@@ -57,6 +57,8 @@ class Run:
         self.location = workspace or project.workspace or settings.workspace_of(project.name)
         self.workspace = Workspace(self.location)
         self.report = Report(self.workspace, project.name, command)
+        self.verified: set[str] = set()
+        """Paths of outputs whose files this run has found to be as they were written."""
         self._starting: Future[Connection] | None = None
 
     def start_neo4j(self) -> None:

@@ -48,7 +48,7 @@ def export(
     In memory are the keys of all nodes and a few pages, whatever the graph's size and its nodes' degrees; the draft's
     figure `most_held` says how many relationships at most.
     """
-    selection = selection or Selection()
+    selection = (selection or Selection()).resolved()
     meta = tables.manifest.meta
     chosen = choose(meta["labels"], meta["edges"], selection, derived=derived)
     work = _Export(store, tables, draft, selection, chosen, progress)
@@ -125,7 +125,8 @@ class _Export:
         if found := sorted(existing & set(self.selection.where)):
             raise ContractError(f"selection.where.{found[0]}", "no condition on an existing type that is walked")
         walked = [(relations, self._bounds(relations)) for relations in self._grouped(self.chosen.walked)]
-        return around(self.store, ends, self.selection.seeds(), self.selection.around.hops, walked, self.until)
+        seeds = {label: list(keys) for label, keys in self.selection.around.seeds.items()}
+        return around(self.store, ends, seeds, self.selection.around.hops, walked, self.until)
 
     def write_nodes(self, ends: Ends) -> None:
         table = f"nodes/{ends.label}"

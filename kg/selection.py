@@ -1,6 +1,6 @@
 """Which part of the graph a snapshot holds: labels, types, properties, conditions, a moment, neighbourhoods."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import pyarrow as pa
 import pyarrow.types as pt
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from kg.cypher_read import Bound
 from kg.errors import ConfigError, ContractError
@@ -16,8 +16,15 @@ from kg.schema import EdgeType
 from kg.section import Name, Section
 from kg.values import to_wire
 
+
+def _plain(value: Any) -> Any:
+    if not isinstance(value, bool | int | float | str | date):
+        raise ValueError("expected a number, a text, a truth value, a date or a moment")
+    return value
+
+
 Key = Annotated[str, Field(coerce_numbers_to_str=True)]
-Value = bool | int | float | datetime | date | str
+Value = Annotated[Any, BeforeValidator(_plain)]
 TEST = ("min", "max", "one_of")
 
 
@@ -69,15 +76,18 @@ class Selection(Section):
         """Whether all rows of the tables are selected."""
         return not any((self.labels, self.types, self.domains, self.where, self.until, self.around))
 
-    def seeds(self) -> dict[str, list[str]]:
-        """The keys to start from, files read; `ConfigError` for a file that is not there."""
-        return {label: _keys(label, given) for label, given in (self.around.seeds if self.around else {}).items()}
+    def resolved(self) -> "Selection":
+        """The same with the keys of seeds in the place of files; `ConfigError` for a file that is not there."""
+        return self._with_seeds(lambda label, given: _keys(label, given) if isinstance(given, str) else given)
 
     def anchored(self, base: Path) -> "Selection":
         """The same with paths relative to `base`."""
+        return self._with_seeds(lambda label, given: str(base / given) if isinstance(given, str) else given)
+
+    def _with_seeds(self, change: Callable[[str, list[str] | str], list[str] | str]) -> "Selection":
         if self.around is None:
             return self
-        seeds = {k: str(base / v) if isinstance(v, str) else v for k, v in self.around.seeds.items()}
+        seeds = {label: change(label, given) for label, given in self.around.seeds.items()}
         return self.model_copy(update={"around": self.around.model_copy(update={"seeds": seeds})})
 
 
@@ -187,13 +197,11 @@ def micros(moment: datetime | None) -> int | None:
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
-def _keys(label: str, given: list[str] | str) -> list[str]:
-    if isinstance(given, list):
-        return given
+def _keys(label: str, path: str) -> list[str]:
     try:
-        return [line for line in Path(given).read_text("utf-8").splitlines() if line]
+        return [line for line in Path(path).read_text("utf-8").splitlines() if line]
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"around.seeds.{label}: expected a readable file with a key a line at {given}") from error
+        raise ConfigError(f"around.seeds.{label}: expected a readable file with a key a line at {path}") from error
 
 
 def _known(what: str, wanted: Iterable[str] | None, found: Iterable[str]) -> None:

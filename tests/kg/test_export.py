@@ -170,8 +170,8 @@ def test_many_pages_and_a_node_of_many_relationships(
     assert edges.equals(edges.sort_by([("src", "ascending"), ("dst", "ascending"), ("row_id", "ascending")]))
     found = Counter((row["row_id"], row["src"], row["dst"]) for row in by_ends(graph, "User-READ-Book"))
     assert found == Counter(tuple(r.values())[:3] for r in content["relationships/User-READ-Book"])
-    # Two pages are read while a third is written.
-    assert 200 < graph.manifest.figures["most_held"] <= 400
+    # A page or part, and at most two more that are read while it is written and one that waits.
+    assert 100 <= graph.manifest.figures["most_held"] <= 400
 
 
 def test_empty_tables_come_out_empty(clean_connection: Connection, tmp_path: Path) -> None:
