@@ -149,8 +149,10 @@ def _lists(columns: Mapping[str, pa.DataType]) -> str:
 
 def _returned(relations: Relations, source: str) -> str:
     columns = dict(relations.columns)
-    types = "collect(type(r))" if len(relations.types) > 1 else "[]"
+    several = len(relations.types) > 1
+    # A constant beside what is collected would be a key to group by, and no relationships no row.
+    collected = f"collect({source}) AS sources, collect(b.key) AS targets, collect({_map('r', columns)}) AS found"
     return (
-        f"WITH collect({source}) AS sources, collect(b.key) AS targets, {types} AS types, "
-        f"collect({_map('r', columns)}) AS found RETURN sources, targets, types, {_lists(columns)}"
+        f"WITH {collected}{', collect(type(r)) AS types' if several else ''} "
+        f"RETURN sources, targets, {'types' if several else '[]'} AS types, {_lists(columns)}"
     )
