@@ -11,6 +11,11 @@ Place = tuple[str | int, ...]
 
 def selection_problems(selection: Selection, graph: Graph, place: Place) -> Iterator[Problem]:
     """Places in the file that do not fit the graph's, or leave nothing to learn from; each with what was expected."""
+    unknown = list(_all_unknown(selection, graph, place))
+    yield from unknown or _nothing_to_learn(selection, graph, place)
+
+
+def _all_unknown(selection: Selection, graph: Graph, place: Place) -> Iterator[Problem]:
     triples = [part.triples for part in graph.relationships.values() if part.triples]
     labels = {*graph.nodes, *(of.node for of in triples)}
     domains = {str(node.domain) for node in graph.nodes.values() if node.domain}
@@ -24,7 +29,6 @@ def selection_problems(selection: Selection, graph: Graph, place: Place) -> Iter
         yield from _unknown((*place, "around", "types"), around.types if around else None, types)
         for part in ("properties", "where"):
             yield from _unknown((*place, part), getattr(selection, part), labels | types)
-    yield from _nothing_to_learn(selection, graph, place)
 
 
 def _unknown(place: Place, names: object, known: set[str]) -> Iterator[Problem]:

@@ -93,6 +93,36 @@ def test_an_error_says_where_and_what_was_expected(small, old, new, message):
     assert message in error(small)
 
 
+@pytest.mark.parametrize(
+    ("export", "message"),
+    [
+        ("lables: [User]", "small.yaml:13: export.lables: unknown key, did you mean labels?"),
+        ("labels: [User, Itm]", "small.yaml:13: export.labels.1: unknown 'Itm', expected one of ['Item', 'User']"),
+        ("types: [LIKS]", "small.yaml:13: export.types.0: unknown 'LIKS', expected one of ['LIKES']"),
+        ("domains: [thing]", "small.yaml:13: export.domains.0: unknown 'thing', expected one of ['things']"),
+        ("properties: {Itm: [title]}", "small.yaml:13: export.properties.Itm: unknown 'Itm'"),
+        ("where: {Item: {year: {mn: 1}}}", "small.yaml:13: export.where.Item.year.mn: unknown key, did you mean min?"),
+        ("where: {Item: {year: {min: [1]}}}", "small.yaml:13: export.where.Item.year.min: expected a number, a text"),
+        ("until: someday", "small.yaml:13: export.until: expected a valid datetime"),
+        ("around: {hops: 1}", "small.yaml:13: export.around: expected a key `seeds`"),
+        ("around: {seeds: {Usr: [a]}}", "small.yaml:13: export.around.seeds.Usr: unknown 'Usr'"),
+        ("around: {seeds: {User: [a]}, types: [L]}", "small.yaml:13: export.around.types.0: unknown 'L'"),
+        ("labels: [Item]", "small.yaml:12: export: leaves nothing to learn from, expected at least LIKES with User"),
+    ],
+)
+def test_what_an_export_names_must_be_in_the_file(small, export, message):
+    small.write_text(f"{SMALL}export:\n  {export}\n")
+    assert error(small).startswith(f"{small.parent}/{message}")
+    assert len(error(small).splitlines()) == 1
+
+
+def test_an_exports_seeds_count_from_the_file(small, tmp_path):
+    small.write_text(f"{SMALL}export: {{around: {{seeds: {{User: keys.txt, Item: [7]}}}}}}\n")
+    seeds = load_project(str(small)).export.around.seeds
+    assert seeds == {"User": str(tmp_path / "keys.txt"), "Item": ["7"]}
+    assert load_project(str(small), ["export.around.hops=3"]).export.around.hops == 3
+
+
 def test_every_mistake_is_told_at_once(small):
     small.write_text(SMALL.replace("format: csv", "format: cvs").replace("domain: things", "domain: 3x"))
     assert len(error(small).splitlines()) == 4

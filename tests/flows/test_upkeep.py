@@ -1,116 +1,29 @@
 """Forget, back up and restore a small project with a real Neo4j of its own; the tests go on from one another."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from typer.testing import CliRunner
 
-from flows.cli import app
 from flows.project import load_project
-from flows.servers import local_server, server_home
+from flows.servers import local_server
 from flows.settings import load_settings
+from kg.forget import outputs
 from kg.jars import Jars
 from kg.schema import embedding_schema
 from kg.server_home import saved_connection
-from kg.tables import Output, Workspace
-from tests.kg.small_graph import plain
+from tests.flows.small_project import Small, small_project
 
-PROJECT = """\
-name: small
-sources:
-  users: {format: csv, path: users.csv}
-  films: {format: csv, path: films.csv}
-  seen: {format: csv, path: seen.csv, max_quarantined: 1}
-nodes:
-  User: {source: users, key: id, properties: {name: name, mail: mail}, text: [name]}
-  Film: {source: films, key: id, domain: films, properties: {title: title}}
-relationships:
-  SAW: {source: seen, from: {User: user}, to: {Film: film}, interaction: true, rules: {some: "int(stars) > 0"}}
-resolution:
-  User: {match: [mail]}
-"""
-FILES = {
-    "users.csv": "id,name,mail\nu-100,Ann,a@x\nu-200,Bob,b@x\nu-201,,b@x\nu-300,Cid,c@x\n",
-    "films.csv": "id,title\nf1,One\nf2,Two\n",
-    "seen.csv": "user,film,stars\nu-100,f1,5\nu-200,f1,4\nu-201,f2,3\nu-200,f2,0\nu-300,f2,0\nu-300,f1,1\n",
-}
 PASSWORD = "password"
-
-
-@dataclass
-class Small:
-    """The project, as a user would have it."""
-
-    folder: Path
-
-    @property
-    def path(self) -> str:
-        return str(self.folder / "small.yaml")
-
-    @property
-    def home(self) -> Path:
-        return server_home(load_settings(), "small")
-
-    @property
-    def workspace(self) -> Workspace:
-        return Workspace(self.folder / "runs/small")
-
-    def output(self, stage: str) -> Output:
-        found = self.workspace.stage(stage).current()
-        assert found
-        return found
-
-    def ingest(self) -> dict:
-        """In a process of its own, for Spark may run in this one."""
-        command = [sys.executable, "-m", "flows.cli", "ingest", self.path]
-        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=300, check=False)
-        assert done.returncode == 0, done.stderr[-2000:]
-        return json.loads((self.folder / "runs/small/run.json").read_text())
-
-    def graph(self, query: str, **params: object) -> list[list[object]]:
-        server = local_server(load_settings(), "small")
-        return plain(server.start(), query, **params)
-
-    def stop(self) -> None:
-        local_server(load_settings(), "small").stop()
-
-    def command(self, *arguments: str, code: int = 0, **more: str) -> str:
-        done = CliRunner().invoke(app, [arguments[0], self.path, *arguments[1:]], **more)
-        found = getattr(done.exception, "exit_code", done.exit_code) if done.exception else done.exit_code
-        assert found == code, (done.output, done.exception)
-        return f"{done.output}{done.exception or ''}"
-
-    def files(self) -> dict[str, bytes]:
-        root = self.folder / "runs/small"
-        return {p.relative_to(root).as_posix(): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory, jars: Jars, cache: Path) -> Iterator[Small]:
-    """Ingested once; user u-201 became u-200."""
-    folder = tmp_path_factory.mktemp("small")
-    (folder / "small.yaml").write_text(PROJECT)
-    for name, text in FILES.items():
-        (folder / name).write_text(text)
-    before, here = dict(os.environ), Path.cwd()
-    os.environ |= {
-        "CROSSGRAPH_HOME": str(folder / "home"),
-        "CROSSGRAPH_CACHE": str(cache),
-        "CROSSGRAPH_MEMORY": "4096",
-        "CROSSGRAPH_PREFECT": "false",
-    }
-    os.chdir(folder)
-    made = Small(folder)
-    try:
-        made.ingest()
+    """Ingested once, with vectors and with what others made in the graph."""
+    with small_project(tmp_path_factory.mktemp("small"), cache) as made:
         with made.workspace.stage("embeddings").create("f") as draft:
             draft.write(
                 "vectors/User",
@@ -122,11 +35,14 @@ def small(tmp_path_factory: pytest.TempPathFactory, jars: Jars, cache: Path) -> 
             "(u)<-[:WROTE]-(:Note {of: 'others'})"
         )
         yield made
-    finally:
-        made.stop()
-        os.chdir(here)
-        os.environ.clear()
-        os.environ |= before
+
+
+def verify(small: Small) -> int:
+    """Read all files of all outputs; returns how many there are."""
+    found = outputs(small.workspace)
+    for output in found:
+        output.verify()
+    return sum(len(output.manifest.files) for output in found)
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +92,7 @@ def test_a_forgotten_user_is_gone_and_the_proof_says_so(small: Small, early: Pat
         assert b"u-200" not in content
         assert b"Bob" not in content
     assert small.graph("MATCH (n:User) RETURN n.key ORDER BY n.key") == [["u-100"], ["u-300"]]
+    assert verify(small) > 10
     assert "nothing more is found" in small.command("forget", "User", "u-200", "--yes")
 
 
@@ -214,6 +131,7 @@ def test_after_backup_loss_and_restore_a_run_does_nothing(small: Small, early: P
     shutil.rmtree(small.home)
     shutil.rmtree(small.folder / "runs")
     assert "restored" in small.command("restore", str(folder))
+    assert verify(small) > 10
     assert [path for path in small.folder.rglob("*") if path.name.startswith((".dump-", "small.restoring"))] == []
     figures = small.ingest()
     assert figures["skipped"] == ["tables", "cuts", "loaded", "graph"]
@@ -236,6 +154,7 @@ def test_an_older_backup_does_not_bring_them_back(small: Small, early: Path):
     small.graph("CREATE (:User {key: 'u-200', _hash: 1})-[:SAW]->(:Film {key: 'f9'})")  # as an older dump would have
     told = small.command("restore", str(early), "--replace")
     assert "forgotten again" in told
+    assert verify(small) > 10
     assert "neo4j-admin database load neo4j --from-path=FOLDER" in told
     assert small.output("tables").read("nodes/User")["key"].to_pylist() == ["u-100", "u-300"]
     assert small.graph("MATCH (n:User) RETURN n.key ORDER BY n.key") == [["u-100"], ["u-300"]]

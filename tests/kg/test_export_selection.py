@@ -159,7 +159,7 @@ def test_own_properties_may_be_left_out(connection: Connection, graph: Output) -
     rated = whole.read("edges/User-RATED-Film")
     assert found.read("edges/User-RATED-Film").equals(rated.drop_columns(["note"]))
     assert found.read("nodes/Book").equals(whole.read("nodes/Book"))
-    with pytest.raises(ContractError, match="properties.Film: unknown .'rating'."):
+    with pytest.raises(ContractError, match=r"properties.Film: unknown .'rating'."):
         selected(connection, graph, properties={"Film": ["rating"]})
 
 
@@ -187,7 +187,7 @@ def test_types_derived_from_all_rows_are_for_others_only(connection: Connection,
         assert "HAS_GENRE" not in selected(connection, graph)
         # Nor does a walk go over them.
         assert selected(connection, graph, **around(9, Genre=["Drama"])) == {"Genre": ["Drama"]}
-        with pytest.raises(ContractError, match="found .'HAS_GENRE'."):
+        with pytest.raises(ContractError, match=r"found .'HAS_GENRE'."):
             selected(connection, graph, types=["RATED", "HAS_GENRE"])
         stage = Workspace(Path(graph.path).parents[1]).stage("graph")
         with stage.create("for others") as draft, Store(connection) as store:
