@@ -89,12 +89,19 @@ def select_page(relations: Relations, *, until: bool, bounds: Sequence[Bound]) -
     )
 
 
-def select_part(relations: Relations, *, until: bool, bounds: Sequence[Bound]) -> str:
-    """As `select_page`, for one key: of its relationships as they lie, ``$limit`` after the first ``$skip``."""
+def select_ids(relations: Relations) -> str:
+    """Neo4j's own ids of the relationships of the node ``$key``, ours or not: ``$limit`` after the first ``$skip``."""
     return (
-        f"{_keyed('a', relations.source)} MATCH (a)-[r:{_types(relations)}]->(b) "
-        f"WITH position, r, b SKIP $skip LIMIT $limit "
-        f"WHERE b:{quote(relations.target)} AND {_wanted(relations, until, bounds)} {_returned(relations, 'position')}"
+        f"MATCH (a:{quote(relations.source)} {{key: $key}})-[r:{_types(relations)}]->() "
+        "WITH r SKIP $skip LIMIT $limit RETURN collect(id(r))"
+    )
+
+
+def select_part(relations: Relations, *, until: bool, bounds: Sequence[Bound]) -> str:
+    """As `select_page`, of the relationships with the ids ``$ids``, which start from one node."""
+    return (
+        f"MATCH ()-[r]->(b:{quote(relations.target)}) WHERE id(r) IN $ids AND {_wanted(relations, until, bounds)} "
+        f"{_returned(relations, '0')}"
     )
 
 

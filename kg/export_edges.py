@@ -16,6 +16,8 @@ from kg.store import Progress, Store
 from kg.tables import Draft
 
 PAGE_KEYS = 20_000
+PAGE_IDS = 1_000_000
+"""Ids are read so many at a time: 40 MB here, and a node of 10 million relationships is passed over ten times."""
 Batches = Mapping[str, pa.RecordBatch]
 
 
@@ -50,22 +52,30 @@ class EdgeReader:
 
     def _paged(self) -> Iterator[Batches]:
         """Page by page in the order of sources; what comes in parts is put in order on disk."""
-        pages = list(edge_pages(*self._degrees(), export_pages.PAGE_EDGES))
         with ExitStack() as stack:
             parts: dict[str, Parts] = {}
-            for page, batches in zip(pages, in_order(self._read, pages), strict=True):
-                if page.skip is None:
+            for page, batches in in_order(self._read, edge_pages(*self._degrees(), export_pages.PAGE_EDGES, self._ids)):
+                if page.ids is None:
                     yield batches
-                for type_, batch in batches.items() if page.skip is not None else ():
+                for type_, batch in batches.items() if page.ids else ():
                     if type_ not in parts:
                         parts[type_] = stack.enter_context(Parts(export_pages.PAGE_EDGES))
                     parts[type_].add(batch)
                 self.gauge.add(-sum(batch.num_rows for batch in batches.values()))
-                if page.last:
+                if page.ids == []:
                     for type_, laid in parts.items():
                         yield from ({type_: batch} for batch in laid.merged())
                     parts = {}
                     stack.close()
+
+    def _ids(self, source: int) -> Iterator[list[int]]:
+        """Of a node's relationships the ids; by them each is looked up once, where a SKIP passes those before it."""
+        key, skip, more = self.ends[self.relations.source].keys[source].as_py(), 0, True
+        statement = cypher_read.select_ids(self.relations)
+        while more:
+            [found] = self.store.lists(statement, {"key": key, "skip": skip, "limit": PAGE_IDS})
+            skip, more = skip + len(found), len(found) == PAGE_IDS
+            yield found
 
     def _degrees(self) -> tuple[np.ndarray, np.ndarray]:
         """Row numbers of the sources that have any such relationships, and how many at most."""
@@ -83,15 +93,17 @@ class EdgeReader:
         rows, degrees = (np.concatenate(parts) for parts in zip(*pages, strict=True))
         return rows, degrees
 
-    def _read(self, page: EdgePage) -> Batches:
-        keys = self.ends[self.relations.source].keys.take(pa.array(page.sources)).to_pylist()
-        if page.skip is None:
+    def _read(self, page: EdgePage) -> tuple[EdgePage, Batches]:
+        if page.ids == []:
+            return page, {}
+        if page.ids is None:
+            keys = self.ends[self.relations.source].keys.take(pa.array(page.sources)).to_pylist()
             lists = self._lists(cypher_read.select_page, keys=keys)
         else:
-            lists = self._lists(cypher_read.select_part, keys=keys, skip=page.skip, limit=export_pages.PAGE_EDGES)
+            lists = self._lists(cypher_read.select_part, ids=page.ids)
         found = self._batches(lists, page.sources[np.array(lists[0], np.int64)])
         self.gauge.add(sum(batch.num_rows for batch in found.values()))
-        return found
+        return page, found
 
     def _batches(self, lists: list[Any], source: np.ndarray) -> Batches:
         target = self.ends[self.relations.target].rows(lists[1])

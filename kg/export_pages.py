@@ -78,22 +78,25 @@ class EdgePage:
 
     sources: np.ndarray
     """int64: row numbers."""
-    skip: int | None = None
-    """Of a single source that has too many: how many come before this part."""
-    last: bool = False
-    """Whether no part of this source comes after."""
+    ids: list[int] | None = None
+    """Of a single source that has too many: Neo4j's ids of those in this part; none after the last part."""
 
 
-def edge_pages(sources: np.ndarray, degrees: np.ndarray, size: int) -> Iterator[EdgePage]:
-    """Pages of at most `size` relationships; a source with more is read in parts, page by page."""
+def edge_pages(
+    sources: np.ndarray, degrees: np.ndarray, size: int, ids: Callable[[int], Iterable[list[int]]]
+) -> Iterator[EdgePage]:
+    """Pages of at most `size` relationships; `ids` gives the ids of a source's, some at a time, if it has more."""
     start = held = 0
     for position, degree in enumerate(degrees.tolist()):
         if held and held + degree > size:
             yield EdgePage(sources[start:position])
             start, held = position, 0
         if degree > size:
-            for skip in range(0, degree, size):
-                yield EdgePage(sources[position : position + 1], skip, last=skip + size >= degree)
+            alone = sources[position : position + 1]
+            for some in ids(int(alone[0])):
+                for first in range(0, len(some), size):
+                    yield EdgePage(alone, some[first : first + size])
+            yield EdgePage(alone, [])
             start = position + 1
         else:
             held += degree

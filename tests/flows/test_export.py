@@ -113,9 +113,7 @@ def test_a_damaged_export_is_made_anew(small: Small) -> None:
 
 
 @pytest.mark.parametrize("damage", [flip, Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:-1])])
-def test_a_damaged_snapshot_is_made_anew_by_the_run_that_would_learn_from_it(
-    small: Small, damage
-) -> None:
+def test_a_damaged_snapshot_is_made_anew_by_the_run_that_would_learn_from_it(small: Small, damage) -> None:
     graph = small.output("graph")
     damage(Path(graph.location("edges/User-SAW-Film/part-0.parquet")))
     said = "`crossgraph ingest` makes it anew"

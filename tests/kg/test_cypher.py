@@ -83,6 +83,7 @@ def statements(name: str) -> list[str]:
         cypher_read.count_ends(relations),
         cypher_read.select_all(relations, until=True, bounds=bounds),
         cypher_read.select_page(relations, until=True, bounds=bounds),
+        cypher_read.select_ids(relations),
         cypher_read.select_part(relations, until=True, bounds=bounds),
         cypher_read.neighbours(relations, backward=True, until=True, bounds=bounds),
         cypher_read.neighbours(relations, backward=False, until=False, bounds=bounds),

@@ -1,5 +1,6 @@
 """A snapshot equals the graph: every node, relationship and property, read again by plain queries of our own."""
 
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -151,8 +152,9 @@ def test_a_selection_of_what_is_not_there_is_refused(
         snapshot(connection, tables(tmp_path), selection)
 
 
+@pytest.mark.parametrize("ids", [1000, 250, 300, 40])
 def test_many_pages_and_a_node_of_many_relationships(
-    clean_connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    clean_connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ids: int
 ) -> None:
     # A few users a page; the first has more relationships than go in one list, many with each of its books.
     content = {
@@ -164,6 +166,7 @@ def test_many_pages_and_a_node_of_many_relationships(
     monkeypatch.setattr("kg.export_pages.PAGE_EDGES", 100)
     monkeypatch.setattr("kg.export.PAGE_KEYS", 7)
     monkeypatch.setattr("kg.export_edges.PAGE_KEYS", 7)
+    monkeypatch.setattr("kg.export_edges.PAGE_IDS", ids)
     monkeypatch.setattr("kg.export.PAGE_NODES", 7)
     graph = snapshot(clean_connection, loaded(clean_connection, tables(tmp_path, content)))
     edges = graph.read("edges/User-READ-Book")
@@ -202,15 +205,26 @@ def test_a_graph_that_changes_meanwhile_is_no_snapshot(clean_connection: Connect
     assert stage.current() is None
 
 
-@pytest.mark.parametrize("select", [cypher_read.select_page, cypher_read.select_part, cypher_read.count_ends])
-def test_edges_are_found_by_the_keys_index(clean_connection: Connection, tmp_path: Path, select: Any) -> None:
+@pytest.mark.parametrize(
+    ("select", "seek"),
+    [
+        (cypher_read.select_page, "NodeUniqueIndexSeek"),
+        (cypher_read.count_ends, "NodeUniqueIndexSeek"),
+        (cypher_read.select_ids, "NodeUniqueIndexSeek"),
+        (cypher_read.select_part, "DirectedRelationshipByIdSeek"),
+    ],
+)
+def test_edges_are_found_by_the_keys_index_or_by_id(
+    clean_connection: Connection, tmp_path: Path, select: Any, seek: str
+) -> None:
     loaded(clean_connection, tables(tmp_path))
     rated = Relations("User", "Film", ("RATED",), (("last", INSTANT),), interaction=True)
-    statement = select(rated) if select is cypher_read.count_ends else select(rated, until=True, bounds=[])
-    for name, value in {"keys": "['ann']", "skip": "0", "limit": "5"}.items():
-        statement = statement.replace(f"${name}", value)
+    whole = select in (cypher_read.count_ends, cypher_read.select_ids)
+    statement = select(rated) if whole else select(rated, until=True, bounds=[])
+    for name, value in {"keys": "['ann']", "key": "'ann'", "skip": "0", "limit": "5", "ids": "[1, 2]"}.items():
+        statement = re.sub(rf"\${name}\b", value, statement)
     plan = operators(clean_connection, statement)
-    assert "NodeUniqueIndexSeek" in plan
+    assert seek in plan
     assert not plan & {"AllNodesScan", "NodeByLabelScan", "DirectedRelationshipTypeScan", "ValueHashJoin"}
 
 
