@@ -99,8 +99,10 @@ def select_ids(relations: Relations) -> str:
 
 def select_part(relations: Relations, *, until: bool, bounds: Sequence[Bound]) -> str:
     """As `select_page`, of the relationships with the ids ``$ids``, which start from one node."""
+    # The label comes after a WITH, or a label of few nodes would be scanned, and all their relationships with it.
     return (
-        f"MATCH ()-[r]->(b:{quote(relations.target)}) WHERE id(r) IN $ids AND {_wanted(relations, until, bounds)} "
+        f"MATCH ()-[r]->(b) WHERE id(r) IN $ids WITH r, b WHERE b:{quote(relations.target)} "
+        f"AND {_wanted(relations, until, bounds)} "
         f"{_returned(relations, '0')}"
     )
 
