@@ -39,7 +39,7 @@ def sound_snapshot(run: Run) -> Output:
         found.verify()
     except ContractError as error:
         raise ContractError(
-            "graph", f"a snapshot as it was written: `crossgraph ingest` makes it anew; {error}"
+            "graph", "the snapshot is damaged: `crossgraph ingest` makes it anew", str(error)
         ) from error
     return found
 
@@ -55,7 +55,7 @@ def _intact(run: Run, found: Output) -> bool:
     try:
         found.verify()
     except ContractError as error:
-        LOG.warning("graph: the snapshot is damaged and is made anew: %s", error)
+        LOG.warning("graph: the snapshot is damaged and made anew: %s", error)
         run.workspace.stage("graph").discard(found)
         return False
     run.verified.add(found.path)

@@ -104,7 +104,7 @@ class Output:
         """Read every file; `ContractError` names one that is missing, cut or otherwise not as it was written."""
         if found := damage(self.filesystem, self.path, self.manifest.files):
             name, what = found
-            raise ContractError(self.location(name), "a file as it was written here", what)
+            raise ContractError(self.location(name), "this file is damaged", what)
 
 
 @dataclass
