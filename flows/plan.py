@@ -38,6 +38,10 @@ def plan(project: str, overrides: list[str], workspace: str | None = None) -> Fi
     with tempfile.TemporaryDirectory(prefix="crossgraph-plan-") as scratch:
         this = Rehearsal(load_project(project, overrides), load_settings(), workspace, Path(scratch))
         notes: list[str] = []
+        if this.graph.has_existing and not any(source.place for source in this.graph.sources.values()):
+            raise StoreError(
+                "Neo4j does not run, and all that the project reads is in it: run `crossgraph neo4j start`, then plan again"
+            )
         tables = prepare.make_tables(this)
         graph = _load(this, tables, notes)
         encoded = _learn(this, tables, notes)

@@ -37,9 +37,9 @@ def count(matched: str) -> str:
 
 
 def value_types(matched: str) -> str:
-    """Each property of elements with each type that its values have; names that begin with ``_`` are left out."""
+    """Each property of elements, but for ``$without``, with each type that its values have."""
     return (
-        f"{matched} UNWIND keys(n) AS name WITH name, n WHERE NOT name STARTS WITH '_' "
+        f"{matched} UNWIND keys(n) AS name WITH name, n WHERE NOT (name STARTS WITH '_' OR name IN $without) "
         "RETURN DISTINCT name, valueType(n[name])"
     )
 

@@ -4,7 +4,7 @@ What we have added ourselves stays out (marks, features, vectors), so that an un
 carries `ELEMENT`, the number of its node or relationship within the database, by which a load finds it again.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,17 +137,17 @@ def _check_label(store: Store, graph: Graph, label: str, key: str) -> None:
         )
 
 
-def _types(store: Store, matched: str) -> dict[str, set[str]]:
+def _types(store: Store, matched: str, without: Iterable[str] = ()) -> dict[str, set[str]]:
     """The types of values by property."""
     found: dict[str, set[str]] = {}
-    for name, type_ in store.rows(cypher_existing.value_types(matched)):
+    for name, type_ in store.rows(cypher_existing.value_types(matched), {"without": list(without)}):
         found.setdefault(name, set()).add(type_)
     return found
 
 
 def _columns(store: Store, graph: Graph, part: _Part) -> dict[str, set[str]]:
     """The properties that are the user's own, with the types of their values."""
-    found = {name: types for name, types in sorted(_types(store, part.matched).items()) if name not in part.ours}
+    found = dict(sorted(_types(store, part.matched, part.ours).items()))
     if taken := sorted(part.reserved & set(found)):
         raise SourceError(
             f"{part.place}: {part.what} has a property {taken[0]!r} of its own in Neo4j, and we would write one of "

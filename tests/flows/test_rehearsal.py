@@ -58,6 +58,15 @@ def test_an_api_is_not_asked_and_left_out_until_something_of_it_has_landed(proje
     assert rehearsal(project).graph.sources["api"].place == "http://127.0.0.1:1/never-asked"
 
 
+def test_what_exists_in_a_neo4j_that_does_not_run_is_left_out_until_it_was_read(project):
+    Path(project).write_text(PROJECT.replace("nodes: {", "nodes: {Own: {existing: true, key: id}, "))
+    this = rehearsal(project)
+    assert this.existing_connection is None
+    assert this.graph.sources["neo4j_Own"].place is None
+    Landing.of(Workspace("runs/tiny")).source("neo4j_Own").seal(State("(:Own)"))
+    assert rehearsal(project).graph.sources["neo4j_Own"].place == "neo4j"
+
+
 def test_a_stage_that_would_be_made_makes_the_stages_after_it_too(project):
     with Workspace("runs/tiny").stage("cuts").create("of another tables") as draft:
         draft.meta["x"] = 1
