@@ -40,7 +40,7 @@ def plan(project: str, overrides: list[str], workspace: str | None = None) -> Fi
         notes: list[str] = []
         if this.graph.has_existing and not any(source.place for source in this.graph.sources.values()):
             raise StoreError(
-                "Neo4j does not run, and all that the project reads is in it: run `crossgraph neo4j start`, then plan again"
+                "Neo4j does not run, and all that the project reads is in it: `crossgraph neo4j start`, then plan again"
             )
         tables = prepare.make_tables(this)
         graph = _load(this, tables, notes)
