@@ -2,7 +2,7 @@
 
 A label's rows are the source ``neo4j_<Label>``: a row a node, a column a property. A type's rows are the source
 ``neo4j_<TYPE>``: a column a property, and `from_key` and `to_key`, the keys of its ends. Other mappings may read these
-sources too. An entry of that name in `sources` may set what any source has: a contract, `max_quarantined`, `rename`.
+sources too. An entry of that name in `sources` may set what any source has: a contract or `max_quarantined`.
 """
 
 import re
@@ -84,6 +84,8 @@ def existing_problems(graph: "Graph") -> Iterator[tuple[Place, str]]:
             yield ("sources", name, "format"), f"is for labels and types with `existing: true`: {expected}"
         if source.format == FORMAT and source.mode != "full":
             yield ("sources", name, "mode"), "expected `full`: what the graph holds now is all there is"
+        if source.format == FORMAT and source.rename:
+            yield ("sources", name, "rename"), "expected properties by the names that they have in Neo4j"
 
 
 def _node_problems(label: str, node: "Node") -> Iterator[tuple[Place, str]]:

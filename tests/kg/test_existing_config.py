@@ -64,6 +64,11 @@ def test_a_source_of_an_existing_part_takes_a_contract_and_serves_other_mappings
             "expected the name of an existing",
         ),
         (
+            {"sources__neo4j_Product": {"format": "neo4j", "rename": {"sku": "id"}}},
+            "sources.neo4j_Product.rename",
+            "by the names that they have in Neo4j",
+        ),
+        (
             {"sources__neo4j_Product": {"format": "neo4j", "mode": "append"}},
             "sources.neo4j_Product.mode",
             "what the graph holds now is all there is",
