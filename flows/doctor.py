@@ -16,8 +16,8 @@ from flows.settings import load_settings
 from kg.errors import CrossGraphError
 from kg.jars import find_jars
 from kg.java import find_java
-from kg.server import DEFAULT_PORTS, answers
-from kg.server_home import Connection, is_free, saved_connection, server_status
+from kg.server import answers
+from kg.server_home import DEFAULT_PORTS, Connection, is_free, saved_connection, server_status
 
 LIBRARIES = ("pyspark", "graphframes-latest", "neo4j", "dgl", "torch", "transformers", "open_clip_torch", "prefect")
 # The jars, a small graph's store and workspace, and the copies that Spark and Neo4j make on the way.

@@ -17,11 +17,11 @@ from pyspark.sql import functions as F
 
 from kg.errors import ContractError, QuarantineError
 from kg.forgotten import REASON as FORGOTTEN
-from kg.mapping import ACCEPTED, FILTERED, QUARANTINED, Mapped
+from kg.mapping import ACCEPTED, FILTERED, ONE_SOURCE, QUARANTINED, Mapped
 from kg.project import Graph
 from kg.schema import QUARANTINE
 from kg.source_rows import DROPPED, LOST, MALFORMED, Rows
-from kg.spark import conform, packed
+from kg.spark import conform, kept, packed
 
 EXAMPLES = 3
 # Between the parts of an identity; no value holds it.
@@ -127,7 +127,8 @@ def _by_reason(mapped: Sequence[Mapped]) -> DataFrame:
 
 def _by_row(rows: Mapping[str, Rows], mapped: Sequence[Mapped]) -> DataFrame:
     """Source, status and the number of its readable rows that have it."""
-    place = ["_source", "_file", "_row"]
+    # A row's number in its source, wherever that stands in a mapping's list of sources.
+    place = [F.col("_source"), F.col("_position").bitwiseAND(ONE_SOURCE - 1).alias("_number")]
     rank, status = F.lit(0), F.lit(ACCEPTED)
     for number, outcome in enumerate(OUTCOMES, 1):
         rank = F.when(F.col("_status") == outcome, number).otherwise(rank)
@@ -135,7 +136,11 @@ def _by_row(rows: Mapping[str, Rows], mapped: Sequence[Mapped]) -> DataFrame:
     # A row as it was read has no verdict yet.
     read = [r.good.select(*place, F.lit(0).alias("_rank")) for r in rows.values()]
     verdicts = [part.frame.select(*place, rank) for part in mapped]
-    gravest = packed(reduce(DataFrame.unionAll, [*read, *verdicts])).groupBy(*place).agg(F.max("_rank").alias("_rank"))
+    gravest = (
+        packed(reduce(DataFrame.unionAll, [*read, *verdicts]))
+        .groupBy("_source", "_number")
+        .agg(F.max("_rank").alias("_rank"))
+    )
     return gravest.groupBy("_source", status.alias("_status")).count()
 
 
@@ -181,17 +186,19 @@ def quarantine(rows: Mapping[str, Rows], mapped: Sequence[Mapped]) -> DataFrame:
         )
         for r in rows.values()
     ]
-    raw = packed(reduce(DataFrame.unionAll, [_raw(r) for r in rows.values()]))
-    refused = reduce(DataFrame.unionAll, [bad, *unread])
-    found = raw.join(F.broadcast(refused), on=["_source", "_file", "_row"], how="inner")
+    refused = kept(reduce(DataFrame.unionAll, [bad, *unread]))
+    found = packed(reduce(DataFrame.unionAll, [_with_raw(r, refused) for r in rows.values()]))
     values = {"source": "_source", "file": "_file", "row": "_label", "raw": "_raw", "table": "_table"}
     named = found.select(*[F.col(old).alias(new) for new, old in values.items()], F.col("_reason").alias("reason"))
     return conform(named, QUARANTINE).withColumn("to", F.concat(F.lit("quarantine/"), F.col("source")))
 
 
-def _raw(rows: Rows) -> DataFrame:
+def _with_raw(rows: Rows, refused: DataFrame) -> DataFrame:
+    """The refused rows of one source with their raw values."""
     label = F.col("_file") if rows.by_path else F.col("_row").cast("string")
-    return rows.frame.select("_source", "_file", "_row", label.alias("_label"), "_raw")
+    # Only then, for raw values take longer to make than all else that is done to a row.
+    found = rows.frame.join(F.broadcast(refused), on=["_source", "_file", "_row"], how="inner")
+    return found.select("_source", "_file", label.alias("_label"), rows.raw.alias("_raw"), "_table", "_reason")
 
 
 def check_limits(graph: Graph, accounts: Mapping[str, SourceAccount], examples: DataFrame) -> None:

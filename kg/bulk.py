@@ -44,15 +44,25 @@ def bulk_load(
     Only for a database that holds nothing (`never_started`, `is_empty`). Raises `ContractError` for tables that break
     their contract or that the importer cannot take, and `StoreError` for what it or a constraint refuses; the database
     is then empty, and `kg.load` may try. Killed anywhere, the next start of the server finds an empty database.
+    The draft is empty again where this fails.
     """
     check_schemas(tables)
+    try:
+        _import(server, tables, draft, project, progress, hops)
+    except BaseException:
+        _clear(draft)
+        raise
+
+
+def _import(server: LocalServer, tables: Output, draft: Draft, project: str, progress: Progress, hops: int) -> None:
     nothing = State(draft.filesystem, draft.path)
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool, server.import_files() as folder:
         checked = pool.submit(check_rows, tables, set(_held(tables)))
         state = _state(tables, draft)
-        files = write_files(tables, state, server.import_folder(), progress)
+        files = write_files(tables, state, folder, progress)
         checked.result()
         diffs = {table: diff(table, state, nothing) for table in state.rows}
+        _check_empty(server)
         changes = pool.submit(write_changes, draft, tables, state, {}, diffs, hops)
         server.import_graph(*files.arguments())
         try:
@@ -68,6 +78,21 @@ def bulk_load(
             server.drop_import()
             raise
         server.keep_import()
+
+
+def _clear(draft: Draft) -> None:
+    """Leave nothing of a failed import to the load that follows it."""
+    draft.filesystem.delete_dir_contents(draft.path, missing_dir_ok=True)
+    for content in (draft.tables, draft.files, draft.meta, draft.figures):
+        content.clear()
+
+
+def _check_empty(server: LocalServer) -> None:
+    """Nothing that others wrote while the files were made is to be lost."""
+    if server.status().running:
+        with Store(server.connection()) as store:
+            if not is_empty(store):
+                raise StoreError(f"the Neo4j in {server.home} is not empty any more: did others write?")
 
 
 def _state(tables: Output, draft: Draft) -> State:

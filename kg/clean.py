@@ -66,6 +66,7 @@ def ingest(
             join_across(work, spark)
         progress("accounting for every row")
         tables = _account(work, sources)
+        work.drop_rows()
         if graph.motifs:
             progress("finding motifs")
             make_motifs(work, spark)
@@ -81,7 +82,7 @@ def ingest(
 
 
 def _read(work: Work, spark: SparkSession, landing: Landing, corrections: Corrections) -> None:
-    work.rows, left_out = read_sources(work.graph, spark, landing, corrections, work.forgotten)
+    work.rows, left_out = read_sources(work.graph, spark, landing, corrections, work.forgotten, work.store)
     work.left_out |= left_out
     present = {name: of for name, of in corrections.items() if of and name in work.rows}
     found = [corrected.correction_table(work.rows[name], of) for name, of in present.items()]

@@ -29,7 +29,7 @@ def _label(work: Work, label: str) -> None:
     if mapped is None:
         work.left_out[f"nodes.{label}"] = f"without {', '.join(work.graph.sources_of(work.graph.nodes[label]))}"
         return
-    mapped.frame = kept(mapped.frame)
+    mapped.frame = work.keep(mapped.frame, work.graph.nodes[label])
     nodes = kept(merge(mapped))
     lookup = keys = nodes.select("key", F.col("key").alias("raw"))
     if (aliases := _aliases(work, label, nodes)) is not None:

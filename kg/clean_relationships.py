@@ -45,10 +45,11 @@ def _relationship(work: Work, name: str, part: Relationship) -> None:
     edge = edge_type(name, part)
     mapped = map_relationship(work.graph, name, work.rows, work.forgotten)
     found = find_ends(mapped, work.lookups[edge.source], work.lookups[edge.target])
-    found.frame = kept(found.frame)
+    # Where `events` and `relationship_table` want the rows of a pair.
+    found.frame = work.keep(found.frame, part, "from_key", "to_key")
     if part.k_core:
         found = k_core(found, part.k_core)
-        found.frame = kept(found.frame)
+        found.frame = work.keep(found.frame, part)
     if part.interaction:
         work.write(f"events/{edge.name}", events(found, edge), EVENT)
     schema = relationship_schema(mapped.properties, interaction=part.interaction)

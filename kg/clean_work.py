@@ -9,11 +9,12 @@ from pyspark.sql import DataFrame
 from kg.forgotten import NOTHING, Forgotten
 from kg.mapping import Mapped
 from kg.motifs import MotifAccount
-from kg.project import Graph
+from kg.project import Graph, Node, Relationship
 from kg.resolve_records import Encode
 from kg.schema import EdgeType
 from kg.source_rows import Rows
-from kg.spark import conform, write, write_split
+from kg.spark import conform, kept, write, write_split
+from kg.stored import drop_stored, stored
 from kg.tables import Draft
 
 
@@ -37,6 +38,22 @@ class Work:
     resolved: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What resolution did, by label or edge type."""
     motifs: dict[EdgeType, MotifAccount] = field(default_factory=dict)
+
+    def keep(self, frame: DataFrame, part: Node | Relationship, *together: str) -> DataFrame:
+        """What a part maps to, computed once; rows with equal columns `together` lie in one place, if in memory."""
+        if any(self.rows[name].large for name in self.graph.sources_of(part) if name in self.rows):
+            return self.store(frame)
+        return kept(frame.repartition(*together) if together else frame)
+
+    def store(self, frame: DataFrame) -> DataFrame:
+        """A frame of many rows, computed once and kept on disk until `drop_rows`."""
+        return stored(frame, self.draft)
+
+    def drop_rows(self) -> None:
+        """Let go of the rows and what they map to: all that comes after the accounts reads what is written."""
+        for done in (self.rows, self.mapped, self.lookups):
+            done.clear()
+        drop_stored(self.draft)
 
     def write(self, table: str, frame: DataFrame, schema: pa.Schema) -> None:
         """Write a table, checked against its schema."""

@@ -34,7 +34,7 @@ def correct(rows: Rows, source: Source, corrections: Sequence[Correction]) -> Ro
     if not corrections:
         return rows
     frame = _beside(rows, source, corrections)
-    frame = frame.withColumns({"_corrected": _outcome(), "_broken": F.col(MALFORMED)})
+    frame = frame.withColumns({"_corrected": _outcome(rows.raw), "_broken": F.col(MALFORMED)})
     line = _applied() & (F.col("_broken") == "malformed") & F.col("_new_line").isNotNull()
     frame = frame.withColumn("_is_line", F.coalesce(line, F.lit(False)))
     parsed, broken = parse_line(source, T.StructType([rows.frame.schema[c] for c in rows.columns]), "_new_line")
@@ -42,7 +42,9 @@ def correct(rows: Rows, source: Source, corrections: Sequence[Correction]) -> Ro
     values, bad = _values(frame.schema, rows.columns)
     reason = F.when(F.col("_is_line"), F.when(broken, F.lit("malformed"))).otherwise(F.coalesce(*bad))
     frame = frame.withColumns({"_bad": F.when(_applied(), reason), **values})
-    frame = frame.withColumn("_raw", F.when(_applied(), _raw(rows.columns)).otherwise(F.col("_raw")))
+    # What could not be applied stays as it was written.
+    written = F.when(F.col("_bad").isNotNull(), F.col("_new_text"))
+    frame = frame.withColumn("_raw", F.when(_applied(), written).otherwise(F.col("_raw")))
     frame = frame.withColumn(MALFORMED, F.when(_applied(), F.col("_bad")).otherwise(F.col(MALFORMED)))
     if LOST in frame.columns:
         frame = frame.withColumn(LOST, F.when(~_applied(), F.col(LOST)))
@@ -57,9 +59,10 @@ def _applied() -> Column:
     return F.coalesce(F.col("_corrected") == CORRECTED, F.lit(False))
 
 
-def _outcome() -> Column:
+def _outcome(raw: Column) -> Column:
     kind = F.when(F.col("_new_drop"), DROPPED).otherwise(CORRECTED)
-    return F.when(F.col("_new_was") == F.col("_raw"), kind).when(F.col("_new_was").isNotNull(), STALE)
+    # One in the other, so that the raw values of rows without a correction are not made.
+    return F.when(F.col("_new_was").isNotNull(), F.when(F.col("_new_was") == raw, kind).otherwise(STALE))
 
 
 def _beside(rows: Rows, source: Source, corrections: Sequence[Correction]) -> DataFrame:
@@ -111,12 +114,6 @@ def _as(text: Column, type_: T.DataType) -> Column:
     if isinstance(type_, NESTED):
         return F.from_json(text, type_.simpleString())
     return F.unbase64(text) if isinstance(type_, T.BinaryType) else text.cast(type_)
-
-
-def _raw(columns: list[str]) -> Column:
-    """The values as they are now; what could not be applied stays as it was written."""
-    values = F.to_json(F.struct(*[F.col(f"`{c}`") for c in columns]))
-    return F.when(F.col("_bad").isNotNull(), F.col("_new_text")).otherwise(values)
 
 
 def correction_table(rows: Rows, corrections: Sequence[Correction]) -> pa.Table:

@@ -55,7 +55,7 @@ def _word_of(forgotten: Forgotten, label: str) -> Callable[[Column], Column]:
 
 def withhold_unreadable(rows: Rows, labels: Iterable[str], forgotten: Forgotten) -> DataFrame:
     """The rows, with `REASON` for why a row cannot be read if one of its fields or words is a forgotten key."""
-    line = F.coalesce(F.get_json_object("_raw", "$.line"), F.col("_raw"))
+    line = F.coalesce(F.get_json_object(rows.raw, "$.line"), rows.raw)
     hit = F.lit(False)
     for label in sorted(labels):
         for pattern in (FIELDS, WORDS):

@@ -94,6 +94,12 @@ def source_files(name: str, path: str) -> list[str]:
     return found
 
 
+def file_size(path: str) -> int:
+    """A file's bytes."""
+    filesystem, plain = opened(path)
+    return int(filesystem.get_file_info(plain).size or 0)
+
+
 def file_digest(path: str) -> str:
     """A digest of a file's bytes."""
     filesystem, plain = opened(path)

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import MappingProxyType
 
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from kg.contract import check_rows
 from kg.contract_config import reading_order
@@ -40,11 +40,17 @@ def in_threads(function: Callable[[str], None], names: Iterable[str], meanwhile:
 
 
 def read_sources(
-    graph: Graph, spark: SparkSession, landing: Landing, corrections: Corrections, forgotten: Forgotten
+    graph: Graph,
+    spark: SparkSession,
+    landing: Landing,
+    corrections: Corrections,
+    forgotten: Forgotten,
+    store: Callable[[DataFrame], DataFrame] = kept,
 ) -> tuple[dict[str, Rows], dict[str, str]]:
     """The rows of every source that is there, and what is left out and why.
 
-    A source is read after those that it refers to. Errors are those of `kg.sources.read` and `kg.contract.check_rows`.
+    Rows are kept, those of large sources by `store`. A source is read after those that it refers to. Errors are those
+    of `kg.sources.read` and `kg.contract.check_rows`.
     """
     present = {name: source for name, source in graph.sources.items() if source.place is not None}
     left_out = {f"sources.{name}": "its path or url is null" for name in graph.sources if name not in present}
@@ -60,7 +66,7 @@ def read_sources(
         if forgotten:
             labels = {naming.label for naming in namings(graph, name)}
             rows = replace(rows, frame=withhold_unreadable(rows, labels, forgotten))
-        found[name] = replace(rows, frame=kept(rows.frame))
+        found[name] = replace(rows, frame=store(rows.frame) if rows.large else kept(rows.frame))
 
     for names in reading_order({name: source.contract for name, source in present.items()}):
         in_threads(load, names)

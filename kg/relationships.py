@@ -107,23 +107,23 @@ def instant(read: Expressions, text: str) -> Value:
 
 
 def find_ends(mapped: Mapped, sources: DataFrame, targets: DataFrame) -> Mapped:
-    """Turn raw ends into nodes' keys by two lookups (``raw``, ``key``); a row with an unknown end is quarantined.
-
-    The rows of a pair of ends come to lie in one partition, where `events` and `relationship_table` want them.
-    """
+    """Turn raw ends into nodes' keys by two lookups (``raw``, ``key``); a row with an unknown end is quarantined."""
     frame = mapped.frame
     for side, lookup in (("from", sources), ("to", targets)):
         known = lookup.select(F.col("raw").alias(f"{side}_raw"), F.col("key").alias(f"{side}_key"))
         frame = frame.join(known, on=f"{side}_raw", how="left")
         frame = refuse(frame, F.col(f"{side}_key").isNull(), QUARANTINED, f"unknown_end:{side}")
-    return replace(mapped, frame=frame.repartition("from_key", "to_key"))
+    return replace(mapped, frame=frame.drop("from_raw", "to_raw"))
 
 
 def digest(edge: EdgeType, *parts: str | Column) -> Column:
     """A row id: SHA-256 over the edge type and columns; times as microseconds, null as nothing."""
-    columns = [F.col(part) if isinstance(part, str) else part for part in parts]
-    text = [F.coalesce(column.cast("string"), F.lit("")) for column in columns]
+    text = [_text(F.col(part) if isinstance(part, str) else part) for part in parts]
     return F.substring(F.sha2(F.concat_ws(SEPARATOR, F.lit(edge.name), *text), 256), 1, 32)
+
+
+def _text(column: Column) -> Column:
+    return F.coalesce(column.cast("string"), F.lit(""))
 
 
 def micros(column: str = "time") -> Column:
@@ -137,7 +137,8 @@ def events(mapped: Mapped, edge: EdgeType) -> DataFrame:
     A row id is a digest of the edge, ends, time, weight and sign, numbered among equal ones.
     """
     same = ["from_key", "to_key", "time", "weight", "positive"]
-    nth = F.row_number().over(Window.partitionBy(*same).orderBy("_position"))
+    # Sorted by a number, which is faster.
+    nth = F.row_number().over(Window.partitionBy(F.xxhash64(*same), *same).orderBy("_position"))
     seen = F.col("_status") == FILTERED
     kept = mapped.frame.where((F.col("_status") == "accepted") | (seen & (F.col("_reason") == "k_core")))
     numbered = kept.withColumn("_nth", nth)
@@ -147,34 +148,44 @@ def events(mapped: Mapped, edge: EdgeType) -> DataFrame:
 
 def identified(mapped: Mapped, edge: EdgeType) -> DataFrame:
     """The accepted rows with ``row_id``, which is the same for rows that become one relationship."""
-    parts = [micros() if key == "time" else F.col(f"`{key}`") for key in mapped.keys]
-    return mapped.accepted.withColumn("row_id", digest(edge, *parts))
+    return mapped.accepted.withColumn("row_id", digest(edge, *_identity(mapped)))
+
+
+def _identity(mapped: Mapped) -> list[Column]:
+    return [_text(micros() if key == "time" else F.col(f"`{key}`")) for key in mapped.keys]
 
 
 def relationship_table(mapped: Mapped, edge: EdgeType, part: Relationship) -> DataFrame:
     """One row an identity (`key`): of repeats the last event wins, or the row with most values, then the first."""
-    rows = identified(mapped, edge)
-    table = _aggregated(rows, mapped.properties) if part.interaction else _first(rows, mapped.properties)
+    parts = _identity(mapped)
+    names = [f"_key{number}" for number in range(len(parts))]
+    rows = mapped.accepted.withColumns(dict(zip(names, parts, strict=True)))
+    # By its ends too, for rows of a pair lie together, and first by a number, for rows are sorted.
+    same = {"_same": F.xxhash64(*names)} | {name: F.col(name) for name in (*names, "from_key", "to_key")}
+    table = _aggregated(rows, same, mapped.properties) if part.interaction else _first(rows, same, mapped.properties)
+    table = table.withColumn("row_id", digest(edge, *names))
     return conform(table, relationship_schema(mapped.properties, interaction=part.interaction))
 
 
-def _aggregated(rows: DataFrame, fields: list[pa.Field]) -> DataFrame:
+def _aggregated(rows: DataFrame, same: Mapping[str, Column], fields: list[pa.Field]) -> DataFrame:
     last = F.struct("time", "_position")
-    # By its ends too, which the row id is made of, for rows of a pair lie together.
-    return rows.groupBy("row_id", "from_key", "to_key").agg(
-        F.count("*").alias("count"),
-        F.min("time").alias("first"),
-        F.max("time").alias("last"),
-        F.max_by("weight", last).alias("weight"),
-        F.bool_or("positive").alias("positive"),
-        *(F.max_by(F.col(f"`{field.name}`"), last).alias(field.name) for field in fields),
+    return (
+        rows.withColumns(dict(same))
+        .groupBy(*same)
+        .agg(
+            F.count("*").alias("count"),
+            F.min("time").alias("first"),
+            F.max("time").alias("last"),
+            F.max_by("weight", last).alias("weight"),
+            F.bool_or("positive").alias("positive"),
+            *(F.max_by(F.col(f"`{field.name}`"), last).alias(field.name) for field in fields),
+        )
     )
 
 
-def _first(rows: DataFrame, fields: list[pa.Field]) -> DataFrame:
+def _first(rows: DataFrame, same: Mapping[str, Column], fields: list[pa.Field]) -> DataFrame:
     values = F.lit(0)
     for field in fields:
         values = values + F.col(f"`{field.name}`").isNotNull().cast("int")
-    same = Window.partitionBy("row_id", "from_key", "to_key").orderBy(values.desc(), F.col("_position"))
-    nth = F.row_number().over(same)
+    nth = F.row_number().over(Window.partitionBy(*same.values()).orderBy(values.desc(), F.col("_position")))
     return rows.withColumn("_nth", nth).where("_nth = 1")

@@ -5,13 +5,11 @@ process of its own that outlives the command that started it.
 """
 
 import contextlib
-import json
 import os
 import secrets
 import shutil
-import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import neo4j
@@ -23,25 +21,21 @@ from kg.errors import MachineError, StoreError
 from kg.jars import Jars, infra_path
 from kg.java import Java
 from kg.lock import held
+from kg.server_admin import ADMIN, ADMIN_TOOL, IMPORT, last_complaint, run_admin
 from kg.server_home import (
     MAIN,
     Connection,
     ServerStatus,
+    choose_ports,
     find_process,
-    free_port,
     is_free,
     read_ports,
     saved_connection,
     server_status,
     serves,
+    write_private,
 )
 
-ADMIN = "org.neo4j.server.startup.Neo4jAdminCommand"
-# What the above starts as a second Java; called at once where we choose the options of that one ourselves.
-ADMIN_TOOL = "org.neo4j.cli.AdminTool"
-# By itself it would take nine tenths of the machine's memory for its own tables.
-IMPORT = ("database", "import", "full", "neo4j", "--overwrite-destination=true", "--max-off-heap-memory=1g")
-DEFAULT_PORTS = (7687, 7474)
 # What Neo4j's own neo4j.conf adds to the command line and a small server profits from.
 JVM_OPTIONS = (
     "-XX:+UseG1GC",
@@ -94,14 +88,14 @@ class LocalServer:
             if find_process(self.home):
                 self._refuse_other_ports(bolt_port, http_port)
                 return self._wait(timeout)
-            self._choose_ports(bolt_port, http_port)
+            choose_ports(self.home, bolt_port, http_port)
             try:
                 return self._launch_and_wait(timeout)
             except MachineError:
                 if all(map(is_free, read_ports(self.home))):
                     raise
             # Another server took a port between our look and Neo4j's: once more, on others.
-            self._choose_ports(bolt_port, http_port)
+            choose_ports(self.home, bolt_port, http_port)
             return self._launch_and_wait(timeout)
 
     def prepare(self, timeout: float = 60) -> None:
@@ -110,7 +104,7 @@ class LocalServer:
         busy = f"another process is starting or stopping the Neo4j in {self.home}"
         with held(self.home / "start.lock", wait=timeout, busy=busy):
             if find_process(self.home) is None:
-                self._choose_ports(None, None)
+                choose_ports(self.home)
                 self._prepare()
 
     def stop(self, timeout: float = 60) -> bool:
@@ -125,15 +119,18 @@ class LocalServer:
         """Whether the server runs, where and since when."""
         return server_status(self.home)
 
-    def import_folder(self) -> Path:
-        """An empty folder for the files of an `import_graph`, which removes it."""
-        folder = self.home / server_import.FILES
-        shutil.rmtree(folder, ignore_errors=True)
+    @contextlib.contextmanager
+    def import_files(self) -> Iterator[Path]:
+        """An empty folder for the files of an `import_graph`, which goes when the block ends."""
+        folder = server_import.files_of(self.home)
         folder.mkdir(parents=True)
-        return folder
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def import_graph(self, *args: str) -> None:
-        """Replace the database by what `neo4j-admin database import full ARGS` makes of files in `import_folder`.
+        """Replace the database by what `neo4j-admin database import full ARGS` makes of `import_files`.
 
         Stops the server. Until `keep_import` says that it is to stay, a start by another process empties the database
         again, and so does this one where the import fails (`StoreError`).
@@ -143,17 +140,16 @@ class LocalServer:
             self._settle(60)
             self._end(60)
             if not (self.home / "ports.json").exists():
-                self._choose_ports(None, None)
+                choose_ports(self.home)
             self._prepare()
             server_import.begin(self.home)
             memory = [f"-Xmx{self._heap}", "-XX:+UseParallelGC"]
             options = [*memory, f"{server_import.HOME_PROPERTY}{self.home}"]
             try:
-                self._admin([*IMPORT, *args], options, ADMIN_TOOL, self.home / server_import.FILES)
+                self._admin(ADMIN_TOOL, [*IMPORT, *args], options, server_import.files_of(self.home))
             except BaseException:
                 server_import.discard(self.home)
                 raise
-        shutil.rmtree(self.home / server_import.FILES)
 
     def keep_import(self) -> None:
         """Say that the imported database is complete."""
@@ -166,21 +162,12 @@ class LocalServer:
 
     def admin(self, *args: str) -> str:
         """Run `neo4j-admin ARGS` on this home and return what it printed; `StoreError` where it fails."""
-        return self._admin(args)
+        return self._admin(ADMIN, args)
 
-    def _admin(
-        self, args: Sequence[str], options: Sequence[str] = (), main: str = ADMIN, folder: Path | None = None
-    ) -> str:
-        environment = os.environ | {"NEO4J_HOME": str(self.home), "NEO4J_CONF": str(self.home / "conf")}
+    def _admin(self, main: str, args: Sequence[str], options: Sequence[str] = (), folder: Path | None = None) -> str:
         classes = ["-cp", f"{self._lib}/*"]
         command = self._java.command(*classes, *options, main, *args, java_options=self._java_options)
-        done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
-        if done.returncode:
-            output = done.stdout + done.stderr
-            log_file = self.home / "logs" / "admin.log"
-            log_file.write_text(output)
-            raise StoreError(f"neo4j-admin {' '.join(args[:2])} failed: {last_complaint(output)}; see {log_file}")
-        return done.stdout
+        return run_admin(self.home, command, " ".join(args[:2]), folder)
 
     def _launch_and_wait(self, timeout: float) -> Connection:
         self._prepare()
@@ -193,6 +180,7 @@ class LocalServer:
 
     def _settle(self, timeout: float) -> None:
         """Throw away what a killed import left; `MachineError` while another process imports."""
+        server_import.remove_left_files(self.home)
         if server_import.is_abandoned(self.home):
             self._end(timeout)
             server_import.discard(self.home)
@@ -202,25 +190,13 @@ class LocalServer:
             if wanted not in (None, used):
                 raise MachineError(f"the Neo4j in {self.home} already runs on port {used}, not {wanted}: stop it first")
 
-    def _choose_ports(self, bolt_port: int | None, http_port: int | None) -> None:
-        try:
-            before = read_ports(self.home)
-        except (FileNotFoundError, ValueError, KeyError):
-            before = DEFAULT_PORTS
-        bolt = bolt_port or free_port(before[0], DEFAULT_PORTS[0])
-        http = http_port or free_port(before[1], DEFAULT_PORTS[1])
-        for port in (bolt, http):
-            if not is_free(port):
-                raise MachineError(f"port {port} is in use: name another one, or none to have one chosen")
-        _write(self.home / "ports.json", json.dumps({"bolt": bolt, "http": http}))
-
     def _prepare(self) -> None:
         """Write the configuration and, before the very first start, set a password of our own making."""
         for name in ("conf", "logs", "run", "import", "plugins"):
             (self.home / name).mkdir(exist_ok=True)
         bolt, http = read_ports(self.home)
         template = (infra_path() / "neo4j" / "neo4j.conf").read_text()
-        _write(
+        write_private(
             self.home / "conf" / "neo4j.conf",
             template.format(
                 home=self.home,
@@ -234,7 +210,7 @@ class LocalServer:
         if (self.home / "data" / "databases").exists():
             return
         if not (self.home / "password").exists():
-            _write(self.home / "password", secrets.token_hex(16))
+            write_private(self.home / "password", secrets.token_hex(16))
         # From the file: on the command line other users of the machine could read it.
         self.admin("dbms", "set-initial-password", f"@{self.home / 'password'}")
 
@@ -258,7 +234,7 @@ class LocalServer:
             ],
             setsid=True,
         )
-        _write(self.home / "server.pid", str(pid))
+        write_private(self.home / "server.pid", str(pid))
 
     def _wait(self, timeout: float) -> Connection:
         connection = self.connection()
@@ -314,20 +290,3 @@ def answers(connection: Connection) -> bool:
         raise StoreError(f"Neo4j at {connection.uri} refuses user {connection.user}: check the password") from error
     except (DriverError, Neo4jError, OSError):
         return False
-
-
-def last_complaint(output: str) -> str:
-    """The line of a Java program's output that says most: the last cause, else error, else line."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    for mark in ("Caused by:", "ERROR", "Exception"):
-        if found := [line for line in lines if mark in line]:
-            return found[-1][:300]
-    return lines[-1][:300] if lines else "it printed nothing"
-
-
-def _write(path: Path, text: str) -> None:
-    """Replace a file of ours in one step; only the user may read it, passwords are among them."""
-    partial = path.with_name(f".{path.name}.partial")
-    with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-    partial.replace(path)

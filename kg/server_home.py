@@ -5,6 +5,7 @@ pid file is harmless and the process of somebody else is never taken for ours.
 """
 
 import json
+import os
 import socket
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,9 +13,10 @@ from pathlib import Path
 
 import psutil
 
-from kg.errors import StoreError
+from kg.errors import MachineError, StoreError
 
 MAIN = "org.neo4j.server.CommunityEntryPoint"
+DEFAULT_PORTS = (7687, 7474)
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,20 @@ def read_ports(home: Path) -> tuple[int, int]:
     return saved["bolt"], saved["http"]
 
 
+def choose_ports(home: Path, bolt_port: int | None = None, http_port: int | None = None) -> None:
+    """Note the ports of the next start: those given, else those of before, Neo4j's usual ones, or any that are free."""
+    try:
+        before = read_ports(home)
+    except (FileNotFoundError, ValueError, KeyError):
+        before = DEFAULT_PORTS
+    bolt = bolt_port or free_port(before[0], DEFAULT_PORTS[0])
+    http = http_port or free_port(before[1], DEFAULT_PORTS[1])
+    for port in (bolt, http):
+        if not is_free(port):
+            raise MachineError(f"port {port} is in use: name another one, or none to have one chosen")
+    write_private(home / "ports.json", json.dumps({"bolt": bolt, "http": http}))
+
+
 def find_process(home: Path) -> psutil.Process | None:
     """The running server of a home: by its pid file, else (a start was killed) by looking for it."""
     try:
@@ -106,3 +122,11 @@ def free_port(*preferred: int) -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace a file of ours in one step; only the user may read it, passwords are among them."""
+    partial = path.with_name(f".{path.name}.partial")
+    with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+    partial.replace(path)

@@ -14,9 +14,21 @@ import psutil
 from kg.errors import MachineError
 
 MARK = "import.json"
-FILES = "import-files"
+FILES = "import-files."
 # In the importer's command line, by which it is told from those of other homes.
 HOME_PROPERTY = "-Dcrossgraph.import.home="
+
+
+def files_of(home: Path) -> Path:
+    """Where this process writes what is to be imported."""
+    return home / f"{FILES}{os.getpid()}"
+
+
+def remove_left_files(home: Path) -> None:
+    """Remove the files of processes that are gone."""
+    for folder in home.glob(f"{FILES}*"):
+        if not psutil.pid_exists(int(folder.name.removeprefix(FILES))):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def begin(home: Path) -> None:
@@ -60,5 +72,4 @@ def discard(home: Path) -> None:
             continue
     for kind in ("databases", "transactions"):
         shutil.rmtree(home / "data" / kind / "neo4j", ignore_errors=True)
-    shutil.rmtree(home / FILES, ignore_errors=True)
     end(home)

@@ -122,9 +122,8 @@ def read_parquet(spark: SparkSession, name: str, source: Source, files: list[Fil
     values = [F.col(f"`{c}`").alias(new) for c, new in zip(frame.columns, names, strict=True)]
     place = [F.col("_metadata.file_path").alias("_uri"), F.col("_metadata.row_index").alias("_index")]
     rows = located(frame.select(*values, *place), files, F.col("_index") + 1).drop("_index")
-    raw = F.to_json(F.struct(*[F.col(f"`{c}`") for c in names]))
-    found = rows.withColumn(MALFORMED, F.lit(None).cast("string")).withColumn("_raw", raw)
-    return of_session(spark, found)
+    none = F.lit(None).cast("string")
+    return of_session(spark, rows.withColumns({MALFORMED: none, "_raw": none}))
 
 
 def _paths(files: list[File]) -> list[str]:

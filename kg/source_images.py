@@ -14,7 +14,7 @@ from kg.errors import SourceError
 from kg.locations import File
 from kg.pictures import is_picture, keep_picture
 from kg.source_config import Source
-from kg.source_rows import LOST, MALFORMED, PROVENANCE, column_names
+from kg.source_rows import LOST, MALFORMED, column_names
 
 STEM = r"([^/]+?)(\.[^./]*)?$"
 
@@ -28,8 +28,7 @@ def read_images(spark: SparkSession, name: str, source: Source, files: list[File
     stem = F.regexp_extract("path", STEM, 1)
     values = [F.col("path").alias(names[0]), stem.alias(names[1])]
     place = [F.col("path").alias("_file"), F.col("_row"), F.col("_row").alias("_position")]
-    raw = F.to_json(F.struct(*values)).alias("_raw")
-    return checked.select(*place, *values, MALFORMED, raw)
+    return checked.select(*place, *values, MALFORMED, F.lit(None).cast("string").alias("_raw"))
 
 
 def _check_pictures(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -41,8 +40,8 @@ def _check_pictures(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatc
 def with_pictures(name: str, source: Source, frame: DataFrame, folder: str) -> DataFrame:
     """Columns of pictures become paths, null where there is no picture; ``_lost`` names those of a row, if any.
 
-    Pictures that are bytes or base64 are written below `folder`, once each; ``_raw`` has their paths too. A relative
-    path counts from the folder of the row's file.
+    Pictures that are bytes or base64 are written below `folder`, once each. A relative path counts from the folder of
+    the row's file.
     """
     kinds: dict[str, str] = dict(source.images)
     for column, kind in kinds.items():
@@ -58,10 +57,7 @@ def with_pictures(name: str, source: Source, frame: DataFrame, folder: str) -> D
         for batch in batches:
             yield _placed(batch, kinds, folder)
 
-    found = frame.mapInArrow(place, schema)
-    own = [F.col(f"`{c}`") for c in frame.columns if c not in (*PROVENANCE, MALFORMED, "_raw")]
-    raw = F.when(F.col(MALFORMED).isNotNull(), F.col("_raw")).otherwise(F.to_json(F.struct(*own)))
-    return found.withColumn("_raw", raw)
+    return frame.mapInArrow(place, schema)
 
 
 def _placed(batch: pa.RecordBatch, kinds: dict[str, str], folder: str) -> pa.RecordBatch:

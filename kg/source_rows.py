@@ -8,6 +8,7 @@ Every frame has, beside the source's own columns, `PROVENANCE`:
 - ``_position``: sorts rows as they were delivered: by file, then row.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +36,8 @@ class Rows:
     """What was read of one source.
 
     `frame` holds `PROVENANCE`, the columns, ``_malformed`` (string: why no mapping may see the row, else null),
-    ``_raw`` (string: the values as read, as a JSON object) and ``_duplicate`` (whether it repeats an earlier row).
+    ``_raw`` (string: what to keep of a row whose columns do not hold what was read, else null) and ``_duplicate``
+    (whether it repeats an earlier row).
     """
 
     name: str
@@ -43,12 +45,24 @@ class Rows:
     columns: list[str]
     by_path: bool = False
     """Whether a row is named by its path in quarantine (pictures), not by its number."""
+    large: bool = False
+    """Whether there is so much of it that it is better kept on disk."""
+
+    @property
+    def raw(self) -> Column:
+        """The values as read, as a JSON object: made only where it is asked for, as few rows ever need it."""
+        return F.coalesce("_raw", as_json(self.columns))
 
     @property
     def good(self) -> DataFrame:
         """The rows that mappings see: readable ones, each once."""
         seen = self.frame.where("_malformed is null and not _duplicate")
         return seen.drop(MALFORMED, "_duplicate", "_raw", LOST, "_corrected")
+
+
+def as_json(columns: Sequence[str]) -> Column:
+    """Columns as one JSON object."""
+    return F.to_json(F.struct(*[F.col(f"`{c}`") for c in columns]))
 
 
 def column_names(name: str, found: list[str], rename: dict[str, str]) -> list[str]:
@@ -100,8 +114,10 @@ def _literals(values: list[str] | list[int]) -> Column:
 def mark_duplicates(frame: DataFrame, columns: list[str]) -> DataFrame:
     """Mark the readable rows that equal an earlier one which is no duplicate itself; marks stay."""
     # JSON text compares what Spark cannot compare itself, such as maps and structs.
-    scalar = [c for c in columns if not isinstance(frame.schema[c].dataType, T.MapType | T.StructType | T.ArrayType)]
-    key = [F.col(f"`{c}`") for c in scalar] + ([F.col("_raw")] if len(scalar) < len(columns) else [])
+    nested = [c for c in columns if isinstance(frame.schema[c].dataType, T.MapType | T.StructType | T.ArrayType)]
+    key = [F.col(f"`{c}`") for c in columns if c not in nested] + ([as_json(nested)] if nested else [])
+    # Rows are sorted to meet their equals, and by a number that is faster.
+    key = [F.xxhash64(*key), *key]
     counted = F.col(MALFORMED).isNull() & ~F.col("_duplicate")
     # Rows that do not count are each their own.
     apart = F.when(~counted, F.col("_position"))
@@ -110,10 +126,9 @@ def mark_duplicates(frame: DataFrame, columns: list[str]) -> DataFrame:
 
 
 def unpacked(parsed: DataFrame, names: list[str]) -> DataFrame:
-    """``_values`` as columns, ``_raw``, and the reason code instead of the malformed line."""
+    """``_values`` as columns, and the reason code instead of the malformed line, which ``_raw`` has."""
     broken = F.col(f"_values.{MALFORMED}").isNotNull()
     values = [F.col(f"_values.`{c}`").alias(c) for c in names]
     line = F.to_json(F.struct(F.col("value").alias("line")))
-    raw = F.when(broken, line).otherwise(F.to_json(F.struct(*values)))
     reason = F.when(broken, F.lit("malformed")).alias(MALFORMED)
-    return parsed.select("_file", "_row", "_position", *values, reason, raw.alias("_raw"))
+    return parsed.select("_file", "_row", "_position", *values, reason, F.when(broken, line).alias("_raw"))

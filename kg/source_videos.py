@@ -46,9 +46,8 @@ def read_videos(spark: SparkSession, name: str, source: Source, files: list[File
     columns = [F.col("path"), F.regexp_extract("path", STEM, 1), F.col("frame"), F.col("second")]
     values = [column.alias(name) for column, name in zip(columns, names, strict=True)]
     position = F.col("_video") * (WITHIN_TASK + 1) + F.col("_row")
-    raw = F.to_json(F.struct(*values)).alias("_raw")
     place = [F.col("path").alias("_file"), F.col("_row"), position.alias("_position")]
-    return found.select(*place, *values, MALFORMED, raw)
+    return found.select(*place, *values, MALFORMED, F.lit(None).cast("string").alias("_raw"))
 
 
 def _rows(video: int, path: str, wanted: Frames, folder: str) -> pa.RecordBatch:

@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 from kg.errors import SourceError
 from kg.existing_rows import read_existing
 from kg.landing import Landing
-from kg.locations import File, source_files
+from kg.locations import File, file_size, source_files
 from kg.source_config import Source
 from kg.source_files import read_csv, read_jsonl, read_parquet
 from kg.source_images import read_images, with_pictures
@@ -16,6 +16,8 @@ from kg.source_rows import LOST, MALFORMED, PROVENANCE, Rows, mark_duplicates
 from kg.source_videos import read_videos
 from kg.spark import translated
 
+# Bytes of files; of Parquet they hold some 700,000 rows of a few columns.
+LARGE = 8 << 20
 Reader = Callable[[SparkSession, str, Source, list[File]], DataFrame]
 READERS: dict[str, Reader] = {
     "csv": read_csv,
@@ -48,7 +50,8 @@ def read(spark: SparkSession, name: str, source: Source, landing: Landing | None
     frame = frame.withColumn("_duplicate", F.lit(False))
     if source.duplicates == "drop" and not by_path:
         frame = mark_duplicates(frame, columns)
-    return Rows(name, frame.withColumn("_source", F.lit(name)), columns, by_path)
+    large = not by_path and sum(file_size(file.path) for file in files) > LARGE
+    return Rows(name, frame.withColumn("_source", F.lit(name)), columns, by_path, large)
 
 
 def _files(name: str, source: Source, landing: Landing | None) -> list[File]:

@@ -48,6 +48,7 @@ FIXED = {
     # Sources joined by a mapping may well have `title` and `Title`.
     "spark.sql.caseSensitive": "true",
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    "spark.sql.parquet.datetimeRebaseModeInWrite": "CORRECTED",  # for days before 1582
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     # A draft is sealed by its manifest, so files may appear one by one.
     "spark.hadoop.mapreduce.fileoutputcommitter.algorithm.version": "2",
@@ -70,9 +71,8 @@ LOCAL = {
 # A database's timestamps without a zone are read in the JVM's and asked for in the session's: both are UTC.
 UTC = "-Duser.timezone=UTC"
 
-# Runs of a minute never repay the slower of the two compilers: it took half of the processor time of a small run.
-# With that one the JVM keeps 48 MiB for compiled code; four ingests in one session filled them, and what came after
-# was interpreted.
+# Runs of a minute never repay the slower of the two compilers: it took half of a small run's processor time. Without
+# it the JVM keeps 48 MiB for compiled code, which four ingests in one session filled.
 LOCAL_JVM = ["-XX:TieredStopAtLevel=1", "-XX:ReservedCodeCacheSize=256m", "-XX:+UseSerialGC"]
 
 

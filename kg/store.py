@@ -12,7 +12,7 @@ from neo4j.time import Date, DateTime, Time
 
 from kg import cypher, cypher_load
 from kg.errors import StoreError
-from kg.server import Connection
+from kg.server_home import Connection
 
 FORMAT = 2
 # The driver's preview of HTTP has no transactions that it retries.

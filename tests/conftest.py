@@ -11,7 +11,8 @@ from hypothesis import settings
 import flows  # noqa: F401 - it tells OpenMP's threads how to wait, before anything loads torch
 from kg.jars import Jars, default_cache, install_jars
 from kg.java import Java, find_java
-from kg.server import Connection, LocalServer, free_port
+from kg.server import LocalServer
+from kg.server_home import Connection, free_port
 
 # The machine's other work decides how long an example takes; a test must not fail by it.
 settings.register_profile("crossgraph", deadline=None)

@@ -85,7 +85,7 @@ def _export(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     tables = write_tables(folder, options.online, options.nodes)
     with server(folder / "neo4j") as local:
         imported(local, tables, folder)
-        return {"export": export_figures(local.connection(), folder)}
+        return {"export": export_figures(local.connection(), folder, rounds=options.rounds)}
 
 
 def _growth(folder: Path, options: argparse.Namespace) -> dict[str, Any]:

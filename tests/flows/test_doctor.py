@@ -7,7 +7,8 @@ import pytest
 
 from flows.doctor import Finding, diagnose, examine
 from kg.jars import Jars
-from kg.server import Connection, LocalServer, free_port
+from kg.server import LocalServer
+from kg.server_home import Connection, free_port
 
 
 def by_name(findings: list[Finding]) -> dict[str, Finding]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from kg.ledger import Done, Ledger
 from kg.load import Options, load
-from kg.server import Connection
+from kg.server_home import Connection
 from kg.store import Store
 from kg.tables import Workspace
 

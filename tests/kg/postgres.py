@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from kg.server import free_port
+from kg.server_home import free_port
 
 # The server refuses to run as root; then it runs as nobody.
 NOBODY = 65534

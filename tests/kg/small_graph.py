@@ -11,7 +11,7 @@ import pyarrow as pa
 from kg.graph_digest import digest
 from kg.load_record import Account
 from kg.schema import INSTANT, node_schema, relationship_schema
-from kg.server import Connection
+from kg.server_home import Connection
 from kg.store import Store
 from kg.tables import Draft, Output, Workspace
 

@@ -17,11 +17,13 @@ from kg import server_import
 from kg.bulk import bulk_load, is_empty, never_started, pays
 from kg.bulk_text import as_text, unwritable
 from kg.errors import ContractError, MachineError, StoreError
+from kg.graph_digest import digest
 from kg.jars import Jars
 from kg.java import Java
-from kg.load import digest, load
+from kg.load import load
 from kg.schema import INSTANT, node_schema, relationship_schema
-from kg.server import Connection, LocalServer
+from kg.server import LocalServer
+from kg.server_home import Connection
 from kg.store import Store
 from kg.tables import Draft, Output
 from tests.kg.small_graph import EARLY, LATE, SCHEMAS, Rows, event, plain, rows, tables
@@ -130,15 +132,15 @@ def test_an_imported_graph_equals_one_loaded_online(
     output = tables(tmp_path, *everything())
     online = loaded(clean_connection, output)
     assert never_started(server)
-    bulk = imported(server, output)
+    ours = imported(server, output)
     assert not never_started(server)
     connection = server.connection()
-    (bulk_digest, bulk_values), (online_digest, online_values) = graph(connection), graph(clean_connection)
-    assert bulk_values == online_values
-    assert bulk_digest == online_digest
+    (our_digest, our_values), (online_digest, online_values) = graph(connection), graph(clean_connection)
+    assert our_values == online_values
+    assert our_digest == online_digest
     for name in ("nodes", "relationships", "written"):
-        assert bulk.figures[name] == online.figures[name]
-    assert set(bulk.meta) == set(online.meta)
+        assert ours.figures[name] == online.figures[name]
+    assert set(ours.meta) == set(online.meta)
     marker = "MATCH (p:CrossGraphProject) RETURN [k IN keys(p) WHERE k <> 'load' | [k, p[k]]]"
     assert [sorted(x, key=str) for [x] in plain(connection, marker)] == [
         sorted(x, key=str) for [x] in plain(clean_connection, marker)

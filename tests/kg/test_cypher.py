@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from kg import cypher, cypher_existing, cypher_load, cypher_read, cypher_vectors
 from kg.cypher_read import Bound, Relations
 from kg.schema import EdgeType
-from kg.server import Connection
+from kg.server_home import Connection
 from kg.store import Store
 from kg.values import into, out_of
 from tests.kg.small_graph import operators

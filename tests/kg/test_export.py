@@ -15,7 +15,7 @@ from kg.export import export
 from kg.load import load
 from kg.schema import INSTANT, edge_schema, relationship_schema
 from kg.selection import Selection
-from kg.server import Connection
+from kg.server_home import Connection
 from kg.store import Store
 from kg.tables import Draft, Output, Workspace
 from tests.kg.small_graph import BOOK, EARLY, FILM, LATE, META, USER, event, operators, plain, rows, tables

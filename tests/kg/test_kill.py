@@ -16,7 +16,8 @@ import pytest
 from kg.graph_digest import digest
 from kg.jars import Jars
 from kg.java import Java
-from kg.server import LocalServer, free_port
+from kg.server import LocalServer
+from kg.server_home import free_port
 from kg.store import Store
 from kg.tables import Output
 from tests.kg.small_graph import Rows, event, plain, tables

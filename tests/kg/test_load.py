@@ -11,7 +11,7 @@ import pytest
 from kg.errors import ContractError, StoreError, UnknownIdError
 from kg.load import load
 from kg.schema import node_schema
-from kg.server import Connection
+from kg.server_home import Connection
 from kg.store import Store
 from kg.tables import Draft, Output
 from tests.kg.small_graph import EARLY, LATE, SCHEMAS, Rows, account, graph_digest, plain, rows, tables, without

@@ -9,7 +9,7 @@ import pytest
 from kg.errors import ContractError, StoreError
 from kg.load import Options, holds_load, load
 from kg.load_record import Marker
-from kg.server import Connection
+from kg.server_home import Connection
 from kg.store import Store
 from kg.tables import Output, Workspace
 from tests.kg.small_graph import META, Rows, account, event, graph_digest, plain, rows, tables, without

@@ -17,7 +17,7 @@ from kg.feature_config import Motif
 from kg.load import load
 from kg.motifs import MotifAccount, check_account, find_motif
 from kg.schema import EdgeType
-from kg.server import Connection
+from kg.server_home import Connection
 from kg.store import Store
 from kg.tables import Draft, Output, Workspace
 from tests.kg.small_graph import plain

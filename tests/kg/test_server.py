@@ -18,7 +18,9 @@ from kg.errors import LockedError, MachineError, StoreError
 from kg.jars import Jars
 from kg.java import Java, find_java
 from kg.lock import held
-from kg.server import Connection, LocalServer, answers, free_port, is_free, last_complaint
+from kg.server import LocalServer, answers
+from kg.server_admin import last_complaint
+from kg.server_home import Connection, free_port, is_free
 
 SMALL = {"page_cache": "64m", "heap": "512m"}
 

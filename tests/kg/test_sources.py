@@ -45,8 +45,10 @@ def test_csv_lines_are_numbered_in_each_of_several_files(spark: SparkSession, tm
         (2, "1", "one"),
         (2, "3", "with, comma"),
     ]
-    raw = {(Path(r["_file"]).name, r["_row"]): r["_raw"] for r in rows.frame.collect()}
-    assert json.loads(raw["a.csv", 4]) == {"line": "2,two,too many"}
+    found = rows.frame.select("_file", "_row", rows.raw.alias("raw")).collect()
+    raw = {(Path(r["_file"]).name, r["_row"]): json.loads(r["raw"]) for r in found}
+    assert raw["a.csv", 4] == {"line": "2,two,too many"}
+    assert raw["b.csv", 2] == {"id": "3", "called": "with, comma"}
     assert {r["_source"] for r in rows.frame.collect()} == {"people"}
 
 

@@ -9,7 +9,7 @@ import pytest
 from neo4j.exceptions import Neo4jError
 
 from kg.errors import StoreError
-from kg.server import Connection, free_port
+from kg.server_home import Connection, free_port
 from kg.store import FORMAT, Counters, Store, explain
 from tests.kg.small_graph import plain
 

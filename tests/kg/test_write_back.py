@@ -12,7 +12,7 @@ import pytest
 from kg.errors import ContractError, StoreError, UnknownIdError
 from kg.load import load
 from kg.schema import RECOMMENDATION, embedding_schema
-from kg.server import Connection
+from kg.server_home import Connection
 from kg.store import Store
 from kg.tables import Draft
 from kg.write_back import Provenance, current_version, rollback, write_back, write_recommendations

@@ -12,7 +12,7 @@ from kg.errors import StoreError, UnknownIdError
 from kg.interactions import Catalogue
 from kg.load import load
 from kg.schema import INSTANT, embedding_schema, node_schema, relationship_schema
-from kg.server import Connection
+from kg.server_home import Connection
 from kg.store import Store
 from kg.tables import Output, Workspace
 from kg.write_back import Provenance, write_back
