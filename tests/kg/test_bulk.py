@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from kg import server_import
+from kg import bulk, server_import
 from kg.bulk import bulk_load, is_empty, never_started, pays
 from kg.bulk_text import as_text, unwritable
 from kg.errors import ContractError, MachineError, StoreError
@@ -93,13 +93,20 @@ def everything() -> tuple[Rows, dict[str, pa.Schema]]:
 
 
 @pytest.fixture(scope="module")
-def server(
+def unstarted(
     tmp_path_factory: pytest.TempPathFactory, jars: Jars, java: Java, java_options: str
 ) -> Iterator[LocalServer]:
     """A server of this file's own, never started yet."""
     local = LocalServer(tmp_path_factory.mktemp("bulk") / "neo4j", jars, java, java_options, "128m", "768m")
     yield local
     local.stop()
+
+
+@pytest.fixture
+def server(unstarted: LocalServer) -> LocalServer:
+    """The same with nothing in its database, whatever was there."""
+    unstarted.drop_import()
+    return unstarted
 
 
 def imported(server: LocalServer, output: Output) -> Draft:
@@ -148,9 +155,45 @@ def test_an_imported_graph_equals_one_loaded_online(
     constraints = "SHOW CONSTRAINTS YIELD labelsOrTypes, properties WHERE labelsOrTypes[0] IN $labels RETURN *"
     labels = ["User", "Film", "Book", "Genre", "CrossGraphProject"]
     assert len(plain(connection, constraints, labels=labels)) == len(labels)
-    assert not list(server.home.glob("import*/*.csv")) and not (server.home / server_import.MARK).exists()
+    assert not list(server.home.glob("import*.*"))
     with Store(connection) as store:
         assert not is_empty(store)
+
+
+def left_behind(server: LocalServer, draft: Draft) -> list[object]:
+    """What a failed import must not leave."""
+    files = [*Path(draft.path).rglob("*.*"), *server.home.glob("import*.*")]
+    return [*files, *draft.tables, *draft.files, *draft.meta, *draft.figures]
+
+
+@pytest.mark.parametrize("wrong", [{"from_key": "nobody"}, {"row_id": "r2"}])
+def test_tables_that_are_refused_before_the_import_leave_no_files(
+    server: LocalServer, tmp_path: Path, wrong: dict[str, str]
+) -> None:
+    content = rows()
+    content["relationships/User-RATED-Film"][0] |= wrong
+    output = tables(tmp_path, content)
+    draft = Draft(output.filesystem, f"{output.path}/imported")
+    with pytest.raises(ContractError):
+        bulk_load(server, output, draft, "small")
+    assert left_behind(server, draft) == []
+
+
+@pytest.mark.slow
+def test_what_others_wrote_while_the_files_were_made_is_not_lost(
+    server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = server.start()
+    write = bulk.write_files
+
+    def written(*arguments: Any) -> Any:
+        plain(connection, "CREATE (:Theirs {kept: true})")
+        return write(*arguments)
+
+    monkeypatch.setattr(bulk, "write_files", written)
+    with pytest.raises(StoreError, match="not empty any more"):
+        imported(server, tables(tmp_path))
+    assert plain(connection, "MATCH (n:Theirs) RETURN count(*)") == [[1]]
 
 
 @pytest.mark.slow
@@ -159,8 +202,12 @@ def test_what_the_importer_or_a_constraint_refuses_leaves_an_empty_database(
 ) -> None:
     content = rows()
     content["nodes/Genre"].append({"key": "x" * 40_000})
-    with pytest.raises(StoreError):
-        imported(server, tables(tmp_path / "long", content))
+    output = tables(tmp_path / "long", content)
+    draft = Draft(output.filesystem, f"{output.path}/imported")
+    with pytest.raises(StoreError) as refused:
+        bulk_load(server, output, draft, "small")
+    assert "not empty" not in str(refused.value)
+    assert left_behind(server, draft) == []
     server.start()
     with Store(server.connection()) as store:
         assert is_empty(store)
@@ -210,6 +257,7 @@ def test_a_killed_import_is_thrown_away(server: LocalServer, jars: Jars, tmp_pat
     os.kill(importer.pid, signal.SIGKILL)
     importer.wait()
     server.start()
+    assert not list(server.home.glob("import*.*"))
     assert plain(server.connection(), "MATCH (n) RETURN count(n)") == [[0]]
     imported(server, output)
     assert plain(server.connection(), "MATCH (n:Film) RETURN count(n)") == [[3]]
