@@ -36,7 +36,7 @@ def picture(color: str, kind: str = "PNG") -> bytes:
 
 
 def ordered(rows: Rows) -> list[Any]:
-    return rows.frame.sort("_position").collect()
+    return rows.frame.withColumn("_raw", rows.raw).sort("_position").collect()
 
 
 def test_bytes_and_base64_are_written_once_and_seen_as_paths(
