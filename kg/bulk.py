@@ -13,6 +13,7 @@ from kg import cypher
 from kg.bulk_files import ImportFiles, write_files
 from kg.diff import diff
 from kg.errors import StoreError
+from kg.existing_config import is_existing
 from kg.graph_state import holds
 from kg.load_changes import write_changes
 from kg.load_check import check_rows, check_schemas, columns_of
@@ -145,7 +146,9 @@ def _match(table: str) -> str:
 
 
 def pays(tables: Output) -> bool:
-    """Whether a graph is large enough to be imported rather than loaded online."""
+    """Whether a graph is large enough to be imported rather than loaded online, and none of it exists already."""
+    if any(is_existing(tables.manifest.meta, table) for table in _held(tables)):
+        return False
     held = ("nodes/", "relationships/")
     return sum(rows for table, rows in tables.manifest.tables.items() if table.startswith(held)) >= WORTH
 

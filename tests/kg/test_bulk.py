@@ -269,6 +269,8 @@ def test_an_import_pays_from_some_size_on(tmp_path: Path) -> None:
     assert not pays(output)
     output.manifest.tables["relationships/User-RATED-Film"] = 200_000
     assert pays(output)
+    output.manifest.meta["labels"]["Genre"]["existing"] = {"name": "name"}
+    assert not pays(output)
 
 
 def test_instants_keep_their_microseconds() -> None:
