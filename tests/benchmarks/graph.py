@@ -77,9 +77,8 @@ def _first(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _export(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    from tests.benchmarks.graph_export import export_figures
-
     from tests.benchmarks.graph_data import write_tables
+    from tests.benchmarks.graph_export import export_figures
     from tests.benchmarks.graph_load import imported
 
     tables = write_tables(folder, options.online, options.nodes)
