@@ -78,6 +78,16 @@ def test_the_score_is_the_weighted_mean_of_what_both_have_less_the_doubt(spark: 
     assert scores["a", "d"] is None
 
 
+def test_namesakes_of_one_city_of_whom_nothing_else_is_known_are_not_the_same(spark: SparkSession) -> None:
+    # Name and city are 2.5 of all weights (9.5): (1 + d) 2.5 / (2.5 + 9.5 d) is 0.64 at a doubt d of 0.25.
+    compare = {"name": {"value": "name", "weight": 2}, "city": {"value": "city", "weight": 0.5}}
+    config = Resolution(block=["name"], compare=compare | {"age": {"value": "age", "by": "equal", "weight": 7}}, stop=1)
+    rows = [("a", "Ann Lee", "R", None, 2), ("b", "Ann Lee", "R", None, 2)]
+    rows += [("c", "Eva Roe", "R", 41, 3), ("d", "Eva Roe", "S", 41, 3)]
+    found = resolve("User", spark.createDataFrame(rows, COLUMNS), config)
+    assert found.groups and [(r.alias, r.key) for r in found.groups.aliases.collect()] == [("d", "c")]
+
+
 def test_a_chain_is_cut_where_its_ends_have_nothing_in_common(spark: SparkSession) -> None:
     # Each next name has two letters more of the last one's; a and c share no letter. a has most values.
     rows = [("a", "aaaaaa", "R", 1, 3), ("b", "aaabbb", "R", None, 2), ("c", "bbbbbb", "R", None, 2)]
