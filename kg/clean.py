@@ -1,7 +1,8 @@
 """Raw sources to the tables of the graph: read, map, merge, resolve, check ends, aggregate, account, write.
 
 `ingest` fills a draft with ``nodes/<Label>``, ``relationships/<From>-<TYPE>-<To>``, ``events/…``,
-``aliases/<Label>``, ``features/<Label>``, ``quarantine/<source>`` and ``corrections/<source>``, its meta and figures.
+``aliases/<Label>``, ``features/<Label>``, ``quarantine/<source>`` and ``corrections/<source>``, its meta and figures;
+of what exists in Neo4j already also ``places/nodes/<Label>`` and ``places/relationships/…``.
 """
 
 from collections.abc import Callable
