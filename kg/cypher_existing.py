@@ -94,6 +94,20 @@ def follow_keys(label: str, key: str) -> str:
     )
 
 
+def restore_keys(label: str, key: str) -> str:
+    """Gives nodes that somebody stripped of our marks their key again, where relationships of ours hang on them.
+
+    What was added to them before counts as added again; returns how many.
+    """
+    sides = ", ".join(f"'{side}'" for side in SIDE_LABELS.values() if side != label)
+    return (
+        f"MATCH (n:{quote(label)}) WHERE n._adopted IS NULL AND n.key IS NULL AND n.{quote(key)} IS NOT NULL "
+        "AND EXISTS { (n)-[r]-() WHERE r._hash IS NOT NULL } "
+        "SET n._adopted = ['key'] + CASE WHEN n.domain IS NULL THEN ['domain'] ELSE [] END "
+        f"+ [x IN [{sides}] WHERE x IN labels(n)], n.key = {key_text('n', key)} RETURN count(*)"
+    )
+
+
 def release_keyless(label: str, key: str, names: Sequence[str]) -> str:
     """As `release_nodes`, for marked nodes that have lost their own key; relationships that we loaded go."""
     return (

@@ -55,7 +55,7 @@ def check_kinds(marker: Marker, tables: Output) -> None:
 
 
 def follow(store: Store, tables: Output, marker: Marker) -> None:
-    """Let marks follow the keys that their users have changed, and go where a node has none any more."""
+    """Let marks follow the keys that their users have changed, go where a node has none, and come where it lost them."""
     for table in sorted(existing_tables(marker.schema) & existing_tables(schema_record(tables))):
         label = table.removeprefix("nodes/")
         key = tables.manifest.meta["labels"][label]["key"] if table.startswith("nodes/") else None
@@ -63,6 +63,7 @@ def follow(store: Store, tables: Output, marker: Marker) -> None:
             store.value(cypher_existing.release_keyless(label, key, _names(marker, label)))
             if key != "key":
                 store.value(cypher_existing.follow_keys(label, key))
+                store.value(cypher_existing.restore_keys(label, key))
 
 
 def _names(marker: Marker, label: str) -> list[str]:

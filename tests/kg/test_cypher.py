@@ -63,6 +63,7 @@ def statements(name: str) -> list[str]:
         cypher_existing.with_other_label(name, [name, name]),
         cypher_existing.types_between(name, name),
         cypher_existing.follow_keys(name, name),
+        cypher_existing.restore_keys(name, name),
         cypher_existing.release_keyless(name, name, [name]),
         cypher_existing.adopt_nodes(name, name, "item", "d"),
         cypher_existing.release_nodes(name, [name]),
