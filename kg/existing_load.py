@@ -55,7 +55,7 @@ def check_kinds(marker: Marker, tables: Output) -> None:
 
 
 def follow(store: Store, tables: Output, marker: Marker) -> None:
-    """Let marks follow the keys that their users have changed, go where a node has none, and come where it lost them."""
+    """Let marks follow keys that users have changed, go where a node has none, and come back where it lost them."""
     for table in sorted(existing_tables(marker.schema) & existing_tables(schema_record(tables))):
         label = table.removeprefix("nodes/")
         key = tables.manifest.meta["labels"][label]["key"] if table.startswith("nodes/") else None
