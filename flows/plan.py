@@ -20,6 +20,7 @@ from kg.landing import Landing
 from kg.load import holds_load
 from kg.load_state import State
 from kg.plan import Change, changes, size_of
+from kg.selection import choose
 from kg.split import CUTS
 from kg.store import Store
 from kg.tables import Output, fingerprint
@@ -126,6 +127,9 @@ def _to_encode(this: Rehearsal, tables: Output, notes: list[str]) -> Figures:
     from embed.image import read_bytes
 
     found: Figures = {"text": {}, "image": {}}
+    meta = tables.manifest.meta
+    # What `where` and `around` leave out is counted all the same: only the graph knows it.
+    labels = choose(meta["labels"], meta["edges"], this.project.export, derived=False).labels
     for view, content in (("text", str.encode), ("image", read_bytes)):
         if getattr(this.embed_config, view) is None:
             continue
@@ -133,7 +137,7 @@ def _to_encode(this: Rehearsal, tables: Output, notes: list[str]) -> Figures:
         if model is None:
             notes.append(f"the {view} model is new here: all {view}s are counted as not encoded yet")
         known = VectorCache(this.workspace, model).known() if model else set()
-        for table in tables.tables("nodes/"):
+        for table in (f"nodes/{label}" for label in sorted(labels)):
             values = tables.read(table, [view])[view].drop_null().unique().to_pylist()
             hashes = {found_hash for value in values if (found_hash := _hash(content, value))} - known
             known |= hashes
