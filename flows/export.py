@@ -49,7 +49,7 @@ def _inputs(tables: Output, selection: Selection) -> list[object]:
 
 
 def _intact(run: Run, found: Output) -> bool:
-    """Read all files of a snapshot, once a run: a gigabyte takes half a second."""
+    """Read all files of a snapshot, once a run: a gigabyte takes a second."""
     if found.path in run.verified:
         return True
     try:

@@ -137,7 +137,7 @@ def _to_encode(this: Rehearsal, tables: Output, notes: list[str]) -> Figures:
         if model is None:
             notes.append(f"the {view} model is new here: all {view}s are counted as not encoded yet")
         known = VectorCache(this.workspace, model).known() if model else set()
-        for table in (f"nodes/{label}" for label in sorted(labels)):
+        for table in (name for name in tables.tables("nodes/") if name.removeprefix("nodes/") in labels):
             values = tables.read(table, [view])[view].drop_null().unique().to_pylist()
             hashes = {found_hash for value in values if (found_hash := _hash(content, value))} - known
             known |= hashes

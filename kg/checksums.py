@@ -40,7 +40,7 @@ class Summed(io.RawIOBase):
 
 
 def checksum(filesystem: fs.FileSystem, path: str) -> str:
-    """Of a file: a gigabyte takes about half a second; `FileNotFoundError` where there is none."""
+    """Of a file: a gigabyte takes about a second; `FileNotFoundError` where there is none."""
     crc = size = 0
     with filesystem.open_input_stream(path, compression=None) as stream:
         while block := stream.read(BLOCK):
