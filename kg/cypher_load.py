@@ -18,6 +18,12 @@ _MARKER = f"MATCH (p:{PROJECT} {{key: 'project'}})"
 
 READ_MARKER = f"{_MARKER} RETURN p.load, p.loading, p.held, p.schema, p.accepted"
 WRITE_MARKER = f"{_MARKER} SET p += $properties RETURN count(*)"
+QUEUE = f"{_MARKER} SET p._turn = true REMOVE p._turn"
+"""Lets transactions that each create relationships go on one by one, from here to the end of their commit.
+
+A new relationship is linked with its neighbours in the chains of both its nodes, so two transactions lock each other
+out even where they have no node in common.
+"""
 UNIQUE_BATCH = f"CREATE CONSTRAINT `crossgraph batch` IF NOT EXISTS FOR (b:{BATCH}) REQUIRE b.id IS UNIQUE"
 ADD_BATCH = (
     f"CREATE (b:{BATCH} {{id: $id, load: $load, table: $table, step: $step, batch: $batch, changed: $changed, "
@@ -67,8 +73,8 @@ def create_relationships(edge: EdgeType, columns: Mapping[str, pa.DataType]) -> 
     """
     return (
         f"{_looked_up('sources', edge.source)} {_looked_up('targets', edge.target)} "
-        "WITH sources, targets WHERE size(sources) = size($sources) AND size(targets) = size($targets) "
-        "UNWIND $rows AS row WITH sources[row[0]] AS a, targets[row[1]] AS b, row "
+        f"WITH sources, targets WHERE size(sources) = size($sources) AND size(targets) = size($targets) "
+        f"{QUEUE} WITH sources, targets UNWIND $rows AS row WITH sources[row[0]] AS a, targets[row[1]] AS b, row "
         f"CREATE (a)-[r:{quote(edge.type)} {{row_id: row[2], _hash: row[3]{_map(columns, 4)}}}]->(b) RETURN count(*)"
     )
 

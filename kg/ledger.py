@@ -6,7 +6,9 @@ alone; the halves are entries of their own (``…/3.0.1``).
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +24,8 @@ from kg.store import Store
 # What Neo4j says of values that it cannot store; anything else of its is no row's fault.
 FAULTS = {"ConstraintValidationFailed", "ArgumentError", "TypeError", "ArithmeticError", "ExecutionFailed"}
 TAKEN = "constraint_validation_failed"
+WRITERS = 2
+"""How many batches are under way at a time; `kg.load_batches` has what was measured."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,25 @@ class Ledger:
         """Commit a batch, unless it is; `StoreError` where Neo4j fails, or refuses more rows than are allowed."""
         return self._write((table, step, str(number)), statement, rows)
 
+    def write_all(
+        self, table: str, step: str, statement: Statement, batches: Iterable[pa.RecordBatch]
+    ) -> Iterator[tuple[pa.RecordBatch, Done]]:
+        """Commit batches as `write` does, numbered from 0, and give each with what became of it, in their order.
+
+        While the server commits one the next is sent and its nodes are looked up. The statement must not make two
+        transactions wait for each other: its rows touch nothing in common, or it queues (`cypher_load.QUEUE`).
+        """
+        waiting: deque[tuple[tuple[str, str, str], pa.RecordBatch, Future[Done] | None]] = deque()
+        with ThreadPoolExecutor(WRITERS, "load") as pool:
+            for number, rows in enumerate(batches):
+                if len(waiting) == WRITERS:
+                    yield self._settled(statement, *waiting.popleft())
+                place = (table, step, str(number))
+                known = self._name(place) in self._done or self._name(place) in self._halved
+                waiting.append((place, rows, None if known else pool.submit(self._commit, place, statement, rows)))
+            while waiting:
+                yield self._settled(statement, *waiting.popleft())
+
     def allow(self, table: str, refused: int) -> None:
         """Count rows that were refused elsewhere; `StoreError` where they are more than are allowed."""
         self._allowed[table] -= refused
@@ -89,16 +112,32 @@ class Ledger:
         try:
             return self._commit(place, statement, rows)
         except StoreError as error:
-            code = fault(error)
-            if code is None:
-                raise
-            if found := self._store.rows(cypher_load.FIND_BATCH, {"id": name}):
-                return _recorded(*found[0])  # it was committed, only the answer got lost
-            if code == TAKEN and statement.otherwise:
-                return self._write(place, Statement(statement.otherwise, statement.params), rows)
-            if rows.num_rows > 1:
-                return self._halves(place, statement, rows)
-            return self._refuse(place, code, error)
+            return self._after(error, place, statement, rows)
+
+    def _settled(
+        self, statement: Statement, place: tuple[str, str, str], rows: pa.RecordBatch, commit: Future[Done] | None
+    ) -> tuple[pa.RecordBatch, Done]:
+        if commit is None:
+            return rows, self._write(place, statement, rows)
+        try:
+            return rows, commit.result()
+        except StoreError as error:
+            return rows, self._after(error, place, statement, rows)
+
+    def _after(
+        self, error: StoreError, place: tuple[str, str, str], statement: Statement, rows: pa.RecordBatch
+    ) -> Done:
+        """What becomes of a batch that failed; the error is raised where no row of it is to blame."""
+        code = fault(error)
+        if code is None:
+            raise error
+        if found := self._store.rows(cypher_load.FIND_BATCH, {"id": self._name(place)}):
+            return _recorded(*found[0])  # it was committed, only the answer got lost
+        if code == TAKEN and statement.otherwise:
+            return self._write(place, Statement(statement.otherwise, statement.params), rows)
+        if rows.num_rows > 1:
+            return self._halves(place, statement, rows)
+        return self._refuse(place, code, error)
 
     def _refuse(self, place: tuple[str, str, str], code: str, error: StoreError) -> Done:
         table = place[0]

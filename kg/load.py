@@ -5,7 +5,8 @@ cannot be believed, from the hashes in the graph itself. It is written in number
 ledger in its own transaction (`kg.ledger`), so a killed load goes on where it was. Properties that others add stay.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from pydantic import BaseModel, Field
@@ -158,6 +159,19 @@ class _Load:
         sizes = (self.options.node_rows, self.options.edge_rows)
         existing = Existing(self.store, self.tables, self.marker)
         steps = Steps(self.tables, self.new, self.base.state, ledger, *sizes, {}, self.progress, existing)
+        with ThreadPoolExecutor(1, "changes") as pool:
+            # It needs nothing of Neo4j, whose writing takes longer.
+            changes = pool.submit(self._write_changes, {})
+            diffs = self._write(steps, emptied)
+            changes.result()
+        if any(steps.refused.values()):
+            self._write_changes(steps.refused)
+        self._finish(load, steps, diffs)
+
+    def _write_changes(self, refused: Mapping[str, Collection[int]]) -> None:
+        write_changes(self.draft, self.tables, self.new, refused, self.told, self.options.hops)
+
+    def _write(self, steps: Steps, emptied: list[str]) -> Mapping[str, Diff]:
         diffs = self._emptied(steps, emptied) if emptied else self.diffs
         steps.there = totals(self.store, self.tables.tables("nodes/"))
         for kind in ("nodes/", "relationships/", "features/"):
@@ -167,7 +181,7 @@ class _Load:
             for table in (t for t in diffs if t.startswith(kind)):
                 steps.delete(diffs[table])
         _drop_stale(self.store, self.marker.held, Held.of(self.tables))
-        self._finish(load, steps, diffs)
+        return diffs
 
     def _emptied(self, steps: Steps, labels: list[str]) -> dict[str, Diff]:
         """Empty labels whose keys mean something else now, relationships first; what is left to do then."""
@@ -191,7 +205,6 @@ class _Load:
             raise GraphChangedError(
                 f"{wrong}: Neo4j does not hold {expected[wrong]} rows of it: did others write? Load again"
             )
-        write_changes(self.draft, self.tables, self.new, steps.refused, self.told, self.options.hops)
         write_refused(self.draft, self.tables, steps.refused)
         finish(self.store, self.draft, self.tables, load, state, steps.accounts)
 

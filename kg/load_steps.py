@@ -110,8 +110,10 @@ class Steps:
         mask = self._mask(diff.table, diff.status != UNCHANGED)
         changed = 0
         found = self.new.read(diff.table, [HASH.name])[HASH.name].to_numpy()
-        for number, batch in enumerate(chosen(self.tables, diff.table, mask, found, self.node_rows)):
-            changed += self._commit(diff.table, "set", number, statement, batch).changed
+        batches = chosen(self.tables, diff.table, mask, found, self.node_rows)
+        for batch, done in self.ledger.write_all(diff.table, "set", statement, batches):
+            self._note(diff.table, batch, done)
+            changed += done.changed
         taken = Statement(cypher_load.set_features(label, names), partial(as_rows, constants=[None] * len(names)))
         for number, batch in enumerate(pieces(diff.deleted, self.node_rows)):
             self.ledger.write(diff.table, "unset", number, taken, batch)
@@ -157,8 +159,9 @@ class Steps:
         created = updated = 0
         if mask.any():
             found = self.new.read(diff.table, [HASH.name])[HASH.name].to_numpy()
-            for number, batch in enumerate(chosen(self.tables, diff.table, mask, found, size, columns)):
-                done = self._commit(diff.table, step, number, statement, batch)
+            batches = chosen(self.tables, diff.table, mask, found, size, columns)
+            for batch, done in self.ledger.write_all(diff.table, step, statement, batches):
+                self._note(diff.table, batch, done)
                 _check(diff.table, batch.num_rows - len(done.refused), done)
                 created += done.created
                 updated += done.changed - done.created
@@ -168,13 +171,11 @@ class Steps:
             self._account(diff.table, rows=rows, unchanged=unchanged, refused=refused)
         self._account(diff.table, created=created, updated=updated)
 
-    def _commit(self, table: str, step: str, number: int, statement: Statement, batch: pa.RecordBatch) -> Done:
-        done = self.ledger.write(table, step, number, statement, batch)
+    def _note(self, table: str, batch: pa.RecordBatch, done: Done) -> None:
         positions = batch[POSITION.name].to_pylist() if done.refused else []
         found = {positions[row]: f"refused:{code}" for row, code in done.refused.items()}
         self.refused.setdefault(table, {}).update(found)
         self.progress(table, batch.num_rows)
-        return done
 
     def _mask(self, table: str, wanted: np.ndarray) -> np.ndarray:
         if refused := self.refused.get(table):

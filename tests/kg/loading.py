@@ -21,14 +21,18 @@ def main(tables: str, loaded: str) -> None:
     output = Workspace(tables).stage("tables").current()
     assert output
     stage = Workspace(loaded).stage("loaded")
-    commit = Ledger._write
+    write, commit = Ledger._write, Ledger._commit
 
-    def told(self: Ledger, place: tuple[str, str, str], *of: Any) -> Done:
-        known = "known" if self._name(place) in self._done else "new"
-        print(f"{known} {' '.join(place)}", flush=True)
+    def told_known(self: Ledger, place: tuple[str, str, str], *of: Any) -> Done:
+        if self._name(place) in self._done:
+            print(f"known {' '.join(place)}", flush=True)
+        return write(self, place, *of)
+
+    def told_new(self: Ledger, place: tuple[str, str, str], *of: Any) -> Done:
+        print(f"new {' '.join(place)}", flush=True)
         return commit(self, place, *of)
 
-    Ledger._write = told  # type: ignore[method-assign]
+    Ledger._write, Ledger._commit = told_known, told_new  # type: ignore[method-assign]
     with Store(Connection(**json.load(sys.stdin))) as store, stage.create("test") as draft:
         load(store, output, draft, "small", before=stage.current(), options=SMALL)
 

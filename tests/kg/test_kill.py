@@ -16,6 +16,7 @@ import pytest
 from kg.graph_digest import digest
 from kg.jars import Jars
 from kg.java import Java
+from kg.ledger import WRITERS
 from kg.server import LocalServer
 from kg.server_home import free_port
 from kg.store import Store
@@ -147,7 +148,8 @@ def test_the_loader_is_killed_in_every_phase(
             committed.update(line for line in said if line.startswith("new"))
             assert graph_digest(server) != expected
         said = rest(run(server, version, tmp_path))
-        assert sum(line.startswith("known") for line in said) >= sum(committed.values()) - len(kills)
+        # What was said to be under way when it was killed may not have been committed.
+        assert sum(line.startswith("known") for line in said) >= sum(committed.values()) - WRITERS * len(kills)
         check(server, users, expected)
 
 

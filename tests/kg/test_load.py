@@ -1,5 +1,6 @@
 """Loading into a real Neo4j: what is written, what is not, what goes and what stays."""
 
+import logging
 from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
@@ -9,12 +10,12 @@ import pyarrow as pa
 import pytest
 
 from kg.errors import ContractError, StoreError, UnknownIdError
-from kg.load import load
+from kg.load import Options, load
 from kg.schema import node_schema
 from kg.server_home import Connection
 from kg.store import Store
-from kg.tables import Draft, Output
-from tests.kg.small_graph import EARLY, LATE, SCHEMAS, Rows, account, graph_digest, plain, rows, tables, without
+from kg.tables import Draft, Output, Workspace
+from tests.kg.small_graph import EARLY, LATE, SCHEMAS, Rows, account, event, graph_digest, plain, rows, tables, without
 
 
 @pytest.fixture
@@ -178,6 +179,30 @@ def test_a_killed_load_goes_on_and_ends_the_same(
     assert graph_digest(clean_connection) != undisturbed
     assert figures(output)["nodes"]["Film"] == account(rows=3, created=3)
     assert graph_digest(clean_connection) == undisturbed
+
+
+def test_batches_that_share_their_nodes_never_fail_each_other(
+    clean_connection: Connection, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    users, films = 100, 4
+    content: Rows = {
+        "nodes/User": [{"key": f"u{u}"} for u in range(users)],
+        "nodes/Film": [{"key": f"f{f}"} for f in range(films)],
+        "relationships/User-RATED-Film": [
+            event(f"r{u}-{f}-{n}", f"u{u}", f"f{f}", LATE) for n in range(5) for u in range(users) for f in range(films)
+        ],
+    }
+    output = tables(tmp_path, content)
+    with (
+        Store(clean_connection) as store,
+        Workspace(tmp_path / "loaded").stage("loaded").create("x") as draft,
+        caplog.at_level(logging.WARNING, "neo4j"),
+    ):
+        load(store, output, draft, "small", options=Options(node_rows=5, edge_rows=20))
+    assert draft.figures["relationships"]["User-RATED-Film"] == account(rows=2000, created=2000)
+    assert plain(clean_connection, "MATCH ()-[r:RATED]->() RETURN count(DISTINCT r.row_id)") == [[2000]]
+    # The driver says so when the server gives up a transaction and it begins again.
+    assert [record.getMessage() for record in caplog.records] == []
 
 
 def broken(change: Callable[[Rows], object]) -> Rows:
