@@ -28,8 +28,8 @@ def read_existing(spark: SparkSession, name: str, source: Source, files: list[Fi
     columns = [F.col(f"`{old}`").alias(new) for old, new in zip(found, names, strict=True)]
     number = F.col(ELEMENT.name)
     rows = frame.select(F.lit(file.name).alias("_file"), number.alias("_row"), number.alias("_position"), *columns)
-    raw = F.to_json(F.struct(*[F.col(f"`{column}`") for column in names]))
-    return rows.withColumn(MALFORMED, F.lit(None).cast("string")).withColumn("_raw", raw)
+    none = F.lit(None).cast("string")
+    return rows.withColumns({MALFORMED: none, "_raw": none})
 
 
 def node_places(nodes: DataFrame) -> DataFrame:
