@@ -16,7 +16,7 @@ from kg.clean_features import make_features, make_motifs, motif_edges, motif_fig
 from kg.clean_nodes import join_across, make_nodes
 from kg.clean_relationships import make_relationships
 from kg.clean_work import Work
-from kg.existing_config import existing_meta, source_name
+from kg.existing_config import existing_meta
 from kg.forgotten import NOTHING, Forgotten
 from kg.forgotten_rows import withhold
 from kg.landing import Landing
@@ -122,7 +122,7 @@ def _meta(work: Work) -> dict[str, Any]:
             "domain": domains.get(label),
             "key": node.key if node else None,
             "sources": graph.sources_of(node) if node else [],
-            **existing_meta(node, work.rows[source_name(label)].columns if node and node.existing else ()),
+            **work.existing.get(label, {}),
         }
     edges: dict[str, dict[str, Any]] = {}
     for edge in sorted(work.edges):

@@ -5,6 +5,7 @@ from pyspark.sql import functions as F
 
 from kg.clean_work import Work
 from kg.errors import ConfigError
+from kg.existing_config import existing_meta, source_name
 from kg.existing_rows import NODE_PLACE, node_places
 from kg.nodes import map_nodes, merge
 from kg.reading import in_threads
@@ -39,6 +40,7 @@ def _label(work: Work, label: str) -> None:
     work.write(mapped.table, nodes, node_schema(mapped.properties))
     if work.graph.nodes[label].existing:
         work.write(f"places/{mapped.table}", node_places(nodes), NODE_PLACE)
+        work.existing[label] = existing_meta(work.graph.nodes[label], work.rows[source_name(label)].columns)
     rows = work.draft.tables[mapped.table] + work.draft.tables.get(f"aliases/{label}", 0)
     work.keys[label], work.lookups[label] = keys, carried(lookup, rows)
     work.mapped.append(mapped)

@@ -35,6 +35,8 @@ class Work:
     """The nodes' keys by label."""
     edges: dict[EdgeType, str] = field(default_factory=dict)
     """The relationship part that each edge type comes from."""
+    existing: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What the next stages must know of labels that exist in Neo4j already."""
     resolved: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What resolution did, by label or edge type."""
     motifs: dict[EdgeType, MotifAccount] = field(default_factory=dict)
