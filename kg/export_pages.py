@@ -15,7 +15,7 @@ from kg.schema import ROW_ID
 from kg.values import from_wire
 
 READERS = 2
-"""Sessions that read at once: here 1 read 286,000 relationships a second, 2 read 490,000, 3 480,000, 4 410,000."""
+"""Sessions that read at once: Neo4j collects one page while another's values become columns here."""
 PAGE_NODES = 5_000
 PAGE_EDGES = 50_000
 """A page has at most so many relationships, unless they have one source: then it is read in parts of so many."""
