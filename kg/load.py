@@ -22,7 +22,7 @@ from kg.load_changes import write_changes
 from kg.load_check import IDENTITY, check_rows, check_schemas
 from kg.load_record import Held, Marker, finish, output_id, schema_record
 from kg.load_refused import without_refused, write_refused
-from kg.load_state import State
+from kg.load_state import State, write_state
 from kg.load_steps import Steps
 from kg.schema import EdgeType
 from kg.schema_change import check_schema, replaced
@@ -194,7 +194,11 @@ class _Load:
         for label in labels:
             table = f"nodes/{label}"
             steps.delete(diff(table, self.new.without([table]), self.base.state), "empty")
-        left = self.base.state.without([*gone, *(f"features/{label}" for label in labels)])
+        gone += [f"features/{label}" for label in labels]
+        for table in (table for table in gone if table in self.new.rows):
+            # Taken over it may have another order than the rows that are created now.
+            self.new.rows[table], self.new.digests[table] = write_state(self.tables, self.draft, table)
+        left = self.base.state.without(gone)
         steps.held = left
         return {table: diff(table, self.new, left) for table in self.diffs}
 

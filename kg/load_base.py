@@ -8,7 +8,7 @@ from pyarrow import fs
 
 from kg.graph_state import holds, read_state
 from kg.load_record import Marker, output_id
-from kg.load_state import STATE, State, write_state
+from kg.load_state import STATE, State, state_digest, write_state
 from kg.store import Store
 from kg.tables import Draft, Output
 
@@ -53,10 +53,13 @@ def _believed(store: Store, marker: Marker, before: Output | None, draft: Draft)
 
 
 def new_state(tables: Output, draft: Draft, base: Base, names: list[str]) -> State:
-    """The state that the tables come to, written into the draft; taken over where they are what was loaded before."""
+    """The state that the tables come to, written into the draft; taken over where they are what was loaded before.
+
+    Where the same rows came in another table, perhaps in another order, the state has the order of before.
+    """
     state = State(draft.filesystem, draft.location(STATE.rstrip("/")))
     for table in names:
-        if _loaded_before(tables, base, table):
+        if _loaded_before(tables, base, table) or _same_rows(tables, base, table):
             _take_over(base.state, draft, table)
             state.rows[table], state.digests[table] = base.state.rows[table], base.state.digests[table]
         else:
@@ -69,6 +72,11 @@ def _loaded_before(tables: Output, base: Base, table: str) -> bool:
     if base.output is None or base.output.manifest.meta["output"] != output_id(tables):
         return False
     return base.state.rows.get(table) == tables.manifest.tables[table]
+
+
+def _same_rows(tables: Output, base: Base, table: str) -> bool:
+    rows = base.state.rows.get(table)
+    return rows == tables.manifest.tables[table] and state_digest(tables, table) == base.state.digests[table]
 
 
 def _take_over(state: State, draft: Draft, table: str) -> None:

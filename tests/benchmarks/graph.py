@@ -15,6 +15,13 @@ from tests.benchmarks import graph_growth
 from tests.benchmarks.graph_servers import server
 
 NAMES = ("online_load", "first_load", "unchanged_reload", "export", "growth")
+MEANING = {
+    "online_load": "rate of a load into a running server, by that of Neo4j's Spark connector",
+    "first_load": "time of a first load, by that of a bare import of prepared files",
+    "unchanged_reload": "time of a load of the same rows delivered anew, by the first load's",
+    "export": "rate of an export to Parquet, by that of reading row by row",
+    "growth": "growth of an ingest's time or memory, whichever is worse, by its data's",
+}
 AT_LEAST = {"online_load": 3.0, "export": 4.0}
 AT_MOST = {"first_load": 1.5, "unchanged_reload": 0.05, "growth": 1.2}
 
@@ -34,11 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(table(bars))
     if options.json:
         options.json.write_text(json.dumps({"bars": bars, **figures}, indent=1, default=str) + "\n")
-    if "growth" in figures:
-        if options.plot:
-            graph_growth.plot(figures["growth"], options.plot)
-        if options.markdown:
-            options.markdown.write_text(graph_growth.markdown(figures["growth"]))
+    growth = figures.get("growth")
+    if options.markdown:
+        options.markdown.write_text(markdown(bars) + (f"\n{graph_growth.markdown(growth)}" if growth else ""))
+    if options.plot and growth:
+        graph_growth.plot(growth, options.plot)
     return 0 if all(bar["met"] for bar in bars) else 1
 
 
@@ -55,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         "--mode", default="Append", choices=["Append", "Overwrite"], help="the connector's: CREATE, MERGE"
     )
     parser.add_argument("--plot", type=Path, help="where the growth's plot goes, as SVG")
-    parser.add_argument("--markdown", type=Path, help="where the growth's table goes")
+    parser.add_argument("--markdown", type=Path, help="where the tables go, as Markdown")
     parser.add_argument("--folder", type=Path, help="where the temporary folder lies")
     return parser
 
@@ -126,6 +133,15 @@ def _bar(name: str, value: float, figures: dict[str, Any]) -> dict[str, Any]:
     if name == "unchanged_reload":
         met = met and figures["first_load"]["nothing_changed"]["written"] == 0
     return {"name": name, "value": value, "bar": bar, "met": met}
+
+
+def markdown(bars: list[dict[str, Any]]) -> str:
+    """The bars for a page."""
+    lines = ["| measured | ratio | wanted |", "| --- | ---: | ---: |"]
+    for bar in bars:
+        sign = "≥" if bar["name"] in AT_LEAST else "≤"
+        lines.append(f"| {MEANING[bar['name']]} | {bar['value']:.3g} | {sign} {bar['bar']:g} |")
+    return "\n".join(lines) + "\n"
 
 
 def table(bars: list[dict[str, Any]]) -> str:

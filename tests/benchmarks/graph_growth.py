@@ -81,7 +81,7 @@ def plot(found: list[dict[str, Any]], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "crossgraph"
+    matplotlib.rcParams |= {"svg.hashsalt": "crossgraph", "svg.fonttype": "none"}
     from matplotlib import pyplot
 
     counts = [each["interactions"] for each in found]

@@ -12,6 +12,11 @@ MOMENT = datetime(2024, 5, 17, 1, 2, 3, 4, tzinfo=UTC)
 PAIRS = [
     (pa.string(), "a", "b"),
     (pa.string(), "", None),
+    (pa.string(), "", "\0"),
+    (pa.string(), "12345678", "12345678\0"),
+    (pa.string(), "1234567890", "1234567809"),
+    (pa.string(), "x" * 300 + "a", "x" * 300 + "b"),
+    (pa.binary(), b"\xff" * 8, b"\xff" * 9),
     (pa.int64(), 0, None),
     (pa.int64(), 2**62, 2**62 + 1),
     (pa.float64(), 0.1, 0.1 + 2**-55),
@@ -64,6 +69,14 @@ def test_minus_zero_is_zero() -> None:
 @given(st.lists(st.integers(-(2**63), 2**63 - 1), unique=True, min_size=2, max_size=50))
 def test_integers_never_collide(values: list[int]) -> None:
     assert len(set(row_hashes(_batch(x=pa.array(values, pa.int64())), ["x"]))) == len(values)
+
+
+@given(st.lists(st.text(max_size=200), unique=True, min_size=2, max_size=50))
+def test_a_text_is_hashed_alike_wherever_it_stands(values: list[str]) -> None:
+    whole = row_hashes(_batch(x=pa.array(["before", *values])), ["x"])[1:]
+    sliced = row_hashes(_batch(x=pa.array([*values, None, "behind"]).slice(1)), ["x"])
+    assert (whole[1:] == sliced[: len(values) - 1]).all()
+    assert len(set(whole)) == len(values)
 
 
 def test_a_digest_knows_no_order_but_every_row() -> None:
