@@ -79,6 +79,14 @@ def test_a_text_is_hashed_alike_wherever_it_stands(values: list[str]) -> None:
     assert len(set(whole)) == len(values)
 
 
+@pytest.mark.parametrize("length", [1, 8, 9, 32, 128, 129])
+def test_texts_of_one_length_have_the_hashes_that_they_have_among_others(length: int) -> None:
+    values = [str(n).rjust(length, "x")[-length:] for n in range(9)]
+    alone = row_hashes(_batch(x=pa.array(["y" * length, *values]).slice(1)), ["x"])
+    assert (row_hashes(_batch(x=pa.array([*values, "another length of course"])), ["x"])[:-1] == alone).all()
+    assert len(set(alone)) == len(values)
+
+
 def test_a_digest_knows_no_order_but_every_row() -> None:
     keys, hashes = key_hashes(pa.array(["a", "b", "c"])), np.array([1, 2, 3])
     order = np.array([2, 0, 1])
