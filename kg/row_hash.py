@@ -87,7 +87,7 @@ def _of_bytes(column: pa.Array) -> np.ndarray:
         return _of_one_length(found, content, int(offsets[0]), int(lengths[0]))
     for row in np.flatnonzero(lengths > _LONG):
         value = content[offsets[row] : offsets[row + 1]]
-        found[row] = int.from_bytes(hashlib.blake2b(value, digest_size=8).digest())
+        found[row] = int.from_bytes(hashlib.blake2b(value.tobytes(), digest_size=8).digest())
     # From every byte on, whatever it is aligned to.
     words = np.ndarray(len(content) - 7, "<u8", content, strides=(1,))
     left, done = np.flatnonzero((lengths > 0) & (lengths <= _LONG)), 0
