@@ -35,6 +35,7 @@ nodes:
   User: {source: users, key: user}
 relationships:
   SAW: {source: events, from: {User: user}, to: {Film: film}, interaction: true, time: at, key: [from, to, time]}
+features: {degree: false, pagerank: false}
 """
 
 
