@@ -75,6 +75,7 @@ def emptied(connection: Connection) -> Connection:
         neo4j.GraphDatabase.driver(connection.uri, auth=auth) as driver,
         driver.session(database=connection.database) as session,
     ):
+        session.run("MATCH ()-[r]->() CALL (r) { DELETE r } IN TRANSACTIONS OF 10000 ROWS").consume()
         session.run("MATCH (n) CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 10000 ROWS").consume()
         for kind, found in (
             ("CONSTRAINT", "SHOW CONSTRAINTS YIELD name RETURN name"),
