@@ -4,7 +4,7 @@ Identities and hashes are read in pages of nodes by key and as lists, 350,000 to
 one row each makes 70,000. Counts come from Neo4j's own count store first and by a scan only where it says otherwise.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -40,10 +40,13 @@ def ours(store: Store, table: str) -> int:
     return int(store.value(query))
 
 
-def holds(store: Store, rows: Mapping[str, int]) -> str | None:
-    """The first table of which the graph does not hold so many rows; None where it holds them all."""
+def holds(store: Store, rows: Mapping[str, int], marked: Collection[str] = ()) -> str | None:
+    """The first table of which the graph does not hold so many rows; None where it holds them all.
+
+    Of the `marked` tables all nodes and relationships are the user's own, and only those with marks count.
+    """
     for table, found in totals(store, rows).items():
-        if found != rows[table] and ours(store, table) != rows[table]:
+        if (found != rows[table] or table in marked) and ours(store, table) != rows[table]:
             return table
     return None
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from kg import cypher_load
 from kg.diff import Diff, diff
 from kg.errors import GraphChangedError
-from kg.existing_load import Existing, check_kinds, follow, reported, went
+from kg.existing_load import Existing, check_kinds, existing_tables, follow, reported, went
 from kg.graph_state import BASE, holds, totals
 from kg.ledger import Ledger
 from kg.load_base import Base, find_base, new_state
@@ -120,7 +120,8 @@ def holds_load(store: Store, loaded: Output) -> bool:
     meta, marker = loaded.manifest.meta, Marker.read(store)
     if meta["database"] != store.database_id() or marker.loading or marker.load != meta["load"]:
         return False
-    return holds(store, {table: of["rows"] for table, of in meta["state"].items()}) is None
+    rows = {table: of["rows"] for table, of in meta["state"].items()}
+    return holds(store, rows, existing_tables(marker.schema)) is None
 
 
 @dataclass
@@ -205,7 +206,7 @@ class _Load:
     def _finish(self, load: str, steps: Steps, diffs: Mapping[str, Diff]) -> None:
         state = without_refused(self.draft, self.new, steps.held, diffs, steps.refused)
         expected = {**dict.fromkeys(diffs, 0), **state.rows}
-        if wrong := holds(self.store, expected):
+        if wrong := holds(self.store, expected, steps.existing.names):
             raise GraphChangedError(
                 f"{wrong}: Neo4j does not hold {expected[wrong]} rows of it: did others write? Load again"
             )

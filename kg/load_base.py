@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pyarrow import fs
 
+from kg.existing_load import existing_tables
 from kg.graph_state import holds, read_state
 from kg.load_record import Marker, output_id
 from kg.load_state import STATE, State, state_digest, write_state
@@ -37,7 +38,7 @@ def find_base(
     found = _believed(store, marker, before, draft)
     if found and marker.loading == plan(found.name):
         return found
-    if found and marker.loading is None and holds(store, found.state.rows) is None:
+    if found and marker.loading is None and holds(store, found.state.rows, existing_tables(marker.schema)) is None:
         return found
     state = read_state(store, draft, tables, marker.held.tables())
     return Base(state, uuid.uuid4().hex if any(state.rows.values()) else EMPTY)
