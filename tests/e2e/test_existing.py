@@ -118,7 +118,7 @@ def test_a_plan_sees_what_changed_and_says_when_it_cannot_see(shop: Demo, tmp_pa
 
 def test_a_forgotten_customer_is_gone_from_the_graph_too(shop: Demo) -> None:
     done = shop.run("forget", "shop.yaml", "Customer", "17", "--yes")
-    assert "neo4j_Customer" not in done.stdout
+    assert "source neo4j_Customer" not in done.stdout
     assert plain(of(shop), "MATCH (c:Customer {id: 17}) RETURN c") == []
     left = own(of(shop))
     shop.run("ingest", "shop.yaml")
