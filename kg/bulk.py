@@ -7,32 +7,28 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
-from kg import cypher
+from kg import cypher_load
 from kg.bulk_files import ImportFiles, write_files
 from kg.diff import diff
 from kg.errors import StoreError
 from kg.existing_config import is_existing
 from kg.graph_state import holds
 from kg.load_changes import write_changes
-from kg.load_check import check_rows, check_schemas, columns_of
+from kg.load_check import check_rows, check_schemas, columns_of, tables_of
 from kg.load_record import Account, finish
 from kg.load_state import STATE, State, write_state
 from kg.schema import EdgeType
 from kg.server import LocalServer
 from kg.store import Progress, Store, silent
 from kg.tables import Draft, Output
-from kg.values import into, to_wire
+from kg.values import to_wire
 
 WORTH = 200_000
 """Nodes and relationships from which on an import pays: it stops and starts the server."""
 BATCH = 10_000
-EMPTY = f"MATCH (n) WHERE NOT n:{cypher.PROJECT} RETURN count(n)"
-FOREIGN = (
-    "SHOW INDEXES YIELD type, labelsOrTypes, properties WHERE type <> 'LOOKUP' "
-    "AND NOT (type = 'RANGE' AND properties = ['key']) RETURN count(*)"
-)
 
 
 def bulk_load(
@@ -42,7 +38,7 @@ def bulk_load(
 
     The draft gets what `kg.load.load` gives it; `hops` as in its options.
 
-    Only for a database that holds nothing (`never_started`, `is_empty`). Raises `ContractError` for tables that break
+    Only for a database that holds nothing (`is_empty`). Raises `ContractError` for tables that break
     their contract or that the importer cannot take, and `StoreError` for what it or a constraint refuses; the database
     is then empty, and `kg.load` may try. Killed anywhere, the next start of the server finds an empty database.
     The draft is empty again where this fails.
@@ -58,7 +54,7 @@ def bulk_load(
 def _import(server: LocalServer, tables: Output, draft: Draft, project: str, progress: Progress, hops: int) -> None:
     nothing = State(draft.filesystem, draft.path)
     with ThreadPoolExecutor(1) as pool, server.import_files() as folder:
-        checked = pool.submit(check_rows, tables, set(_held(tables)))
+        checked = pool.submit(check_rows, tables, set(tables_of(tables)))
         state = _state(tables, draft)
         files = write_files(tables, state, folder, progress)
         checked.result()
@@ -99,19 +95,15 @@ def _check_empty(server: LocalServer) -> None:
 def _state(tables: Output, draft: Draft) -> State:
     """What the graph will hold, written into the draft as every load does."""
     state = State(draft.filesystem, draft.location(STATE.rstrip("/")))
-    for table in _held(tables):
+    for table in tables_of(tables):
         state.rows[table], state.digests[table] = write_state(tables, draft, table)
     return state
-
-
-def _held(tables: Output) -> list[str]:
-    return [table for prefix in ("nodes/", "relationships/", "features/") for table in tables.tables(prefix)]
 
 
 def _accounts(tables: Output) -> dict[str, Account]:
     """All nodes and relationships are new; a row of features counts where it sets something."""
     found = {}
-    for table in _held(tables):
+    for table in tables_of(tables):
         rows = tables.manifest.tables[table]
         if table.startswith("features/"):
             values = tables.read(table, list(columns_of(tables, table)))
@@ -129,35 +121,27 @@ def _set_left(store: Store, files: ImportFiles) -> None:
         for batch in batches:
             names = batch.schema.names
             rows = [list(row) for row in zip(*(to_wire(batch[column]) for column in names), strict=True)]
-            value = into(f"row[{len(names) - 1}]", batch.schema.field(name).type)
-            query = f"UNWIND $rows AS row {_match(table)} SET x.{cypher.quote(name)} = {value} RETURN count(*)"
+            query = _set_one(table, name, batch.schema.field(name).type)
             parts = (rows[start : start + BATCH] for start in range(0, len(rows), BATCH))
             if (done := store.write(query, parts).returned) != len(rows):
                 raise StoreError(f"{table}: {len(rows)} values of {name} were to be set but {done} were")
 
 
-def _match(table: str) -> str:
+def _set_one(table: str, column: str, type_: pa.DataType) -> str:
     kind, _, name = table.partition("/")
     if kind == "nodes":
-        return f"MATCH (x:{cypher.quote(name)} {{key: row[0]}})"
-    edge = EdgeType.parse(name)
-    source, type_, target = map(cypher.quote, (edge.source, edge.type, edge.target))
-    return f"MATCH (:{source} {{key: row[0]}})-[x:{type_} {{row_id: row[2]}}]->(:{target} {{key: row[1]}})"
+        return cypher_load.set_node_property(name, column, type_)
+    return cypher_load.set_relationship_property(EdgeType.parse(name), column, type_)
 
 
 def pays(tables: Output) -> bool:
     """Whether a graph is large enough to be imported rather than loaded online, and none of it exists already."""
-    if any(is_existing(tables.manifest.meta, table) for table in _held(tables)):
+    if any(is_existing(tables.manifest.meta, table) for table in tables_of(tables)):
         return False
     held = ("nodes/", "relationships/")
     return sum(rows for table, rows in tables.manifest.tables.items() if table.startswith(held)) >= WORTH
 
 
-def never_started(server: LocalServer) -> bool:
-    """Whether the server has no database yet."""
-    return not (server.home / "data" / "databases" / "neo4j").exists()
-
-
 def is_empty(store: Store) -> bool:
     """Whether nothing would be lost if the database were made anew: no nodes but our marker, no schema of others."""
-    return store.value(EMPTY) == 0 and store.value(FOREIGN) == 0
+    return store.value(cypher_load.COUNT_NODES) == 0 and store.value(cypher_load.COUNT_INDEXES) == 0

@@ -9,9 +9,9 @@ from kg.clean_work import Work
 from kg.errors import ConfigError
 from kg.existing_rows import RELATIONSHIP_PLACE, relationship_places
 from kg.k_core import k_core
-from kg.project import Relationship
+from kg.project import Relationship, edge_type
 from kg.reading import in_threads
-from kg.relationships import edge_type, events, find_ends, identified, map_relationship, relationship_table
+from kg.relationships import events, find_ends, identified, map_relationship, relationship_table
 from kg.schema import EVENT, node_schema, relationship_schema
 from kg.spark import kept
 from kg.triples import Triples, entities, map_triples, triple_table

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 
 from kg.cypher import RECOMMENDED, SIDE_LABELS, VECTORS, quote
+from kg.cypher_load import ends_of_row
 from kg.schema import EdgeType
 from kg.values import into
 
@@ -174,7 +175,7 @@ def adopt_relationships(edge: EdgeType, events: Mapping[str, pa.DataType], *, of
     share = f"CALL (a, b, r, row) {{ {others} SET {shared} }} " if of_pair and values else ""
     own = "".join(f", r.{name} = {value}" for name, value in values.items())
     return (
-        f"UNWIND $rows AS row {_between(edge)} MATCH (a)-[r:{quote(edge.type)}]->(b) "
+        f"UNWIND $rows AS row {ends_of_row(edge)} MATCH (a)-[r:{quote(edge.type)}]->(b) "
         f"WHERE elementId(r) = row[4] AND {theirs('r')} CALL (a, b, r, row) {{ {others} "
         "AND o._adopted IS NOT NULL AND o.row_id = row[2] REMOVE o._hash, o._adopted, o.row_id } "
         f"{share}SET r._adopted = true, r.row_id = row[2], r._hash = row[3]{own} RETURN count(*)"
@@ -186,15 +187,10 @@ def release_relationships(edge: EdgeType, *, of_pair: bool) -> str:
     events = [f"o.{name}" for name in EVENT_MARKS]
     every = f"MATCH (a)-[o:{quote(edge.type)}]->(b)" + ("" if of_pair else " WHERE o = r")
     return (
-        f"UNWIND $rows AS row {_between(edge)} MATCH (a)-[r:{quote(edge.type)} {{row_id: row[2]}}]->(b) "
+        f"UNWIND $rows AS row {ends_of_row(edge)} MATCH (a)-[r:{quote(edge.type)} {{row_id: row[2]}}]->(b) "
         f"WHERE r._hash IS NOT NULL AND r._adopted IS NOT NULL CALL (a, b, r) {{ {every} REMOVE {', '.join(events)} }} "
         "REMOVE r._hash, r._adopted, r.row_id RETURN count(*)"
     )
-
-
-def _between(edge: EdgeType) -> str:
-    """Matches the ends of a row."""
-    return f"MATCH (a:{quote(edge.source)} {{key: row[0]}}) MATCH (b:{quote(edge.target)} {{key: row[1]}})"
 
 
 def unmarked(label: str, key: str) -> str:

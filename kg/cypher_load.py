@@ -18,11 +18,11 @@ _MARKER = f"MATCH (p:{PROJECT} {{key: 'project'}})"
 
 READ_MARKER = f"{_MARKER} RETURN p.load, p.loading, p.held, p.schema, p.accepted"
 WRITE_MARKER = f"{_MARKER} SET p += $properties RETURN count(*)"
-QUEUE = f"{_MARKER} SET p._turn = true REMOVE p._turn"
+QUEUE = f"OPTIONAL {_MARKER} SET p._turn = true REMOVE p._turn"
 """Lets transactions that each create relationships go on one by one, from here to the end of their commit.
 
 A new relationship is linked with its neighbours in the chains of both its nodes, so two transactions lock each other
-out even where they have no node in common.
+out even where they have no node in common. Where the marker node is lacking nobody waits.
 """
 UNIQUE_BATCH = f"CREATE CONSTRAINT `crossgraph batch` IF NOT EXISTS FOR (b:{BATCH}) REQUIRE b.id IS UNIQUE"
 ADD_BATCH = (
@@ -31,6 +31,13 @@ ADD_BATCH = (
 )
 READ_BATCHES = f"MATCH (b:{BATCH} {{load: $load}}) RETURN b.id, b.changed, b.created, b.refused"
 FIND_BATCH = f"MATCH (b:{BATCH} {{id: $id}}) RETURN b.changed, b.created, b.refused"
+COUNT_NODES = f"MATCH (n) WHERE NOT n:{PROJECT} RETURN count(n)"
+"""All nodes but our marker."""
+COUNT_INDEXES = (
+    "SHOW INDEXES YIELD type, labelsOrTypes, properties WHERE type <> 'LOOKUP' "
+    "AND NOT (type = 'RANGE' AND properties = ['key']) RETURN count(*)"
+)
+"""All indexes but those that every database has, and those of constraints like ours."""
 DROP_BATCHES = f"MATCH (b:{BATCH}) WHERE b.load <> $keep CALL (b) {{ DELETE b }} {IN_TRANSACTIONS} RETURN count(*)"
 
 
@@ -84,6 +91,16 @@ def update_relationships(edge: EdgeType, columns: Mapping[str, pa.DataType]) -> 
     return f"UNWIND $rows AS row {_ours(edge)} SET {_assign('r', columns, 4)}r._hash = row[3] RETURN count(*)"
 
 
+def set_node_property(label: str, name: str, type_: pa.DataType) -> str:
+    """Rows of (key, value): sets one property of our nodes; returns how many there were."""
+    return f"UNWIND $rows AS row {_ours_of(label)} SET n.{quote(name)} = {into('row[1]', type_)} RETURN count(*)"
+
+
+def set_relationship_property(edge: EdgeType, name: str, type_: pa.DataType) -> str:
+    """Rows of (from, to, row_id, value): sets one property of our relationships; returns how many there were."""
+    return f"UNWIND $rows AS row {_ours(edge)} SET r.{quote(name)} = {into('row[3]', type_)} RETURN count(*)"
+
+
 def set_features(label: str, names: Sequence[str]) -> str:
     """Rows of (key, *names): sets what differs; returns how many nodes that were."""
     differs = " OR ".join(
@@ -105,7 +122,7 @@ def delete_nodes(label: str) -> str:
     sides = "".join(f", n:{other}" for other in SIDE_LABELS.values() if other != label)
     held = f"EXISTS {{ (n)-[r]-() WHERE r._hash IS NULL AND type(r) <> '{RECOMMENDED}' }}"
     return (
-        f"UNWIND $rows AS row MATCH (n:{quote(label)} {{key: row[0]}}) WHERE n._hash IS NOT NULL "
+        f"UNWIND $rows AS row {_ours_of(label)} "
         f"WITH n, n._adopted IS NOT NULL OR {held} AS stays "
         f"CALL (n, stays) {{ WITH n, stays WHERE stays REMOVE n._hash, n._adopted{sides} }} "
         "CALL (n, stays) { WITH n, stays WHERE NOT stays DETACH DELETE n } "
@@ -186,6 +203,10 @@ def _page(variable: str, label: str, first: bool) -> str:
     )
 
 
+def _ours_of(label: str) -> str:
+    return f"MATCH (n:{quote(label)} {{key: row[0]}}) WHERE n._hash IS NOT NULL"
+
+
 def _looked_up(name: str, label: str) -> str:
     """The nodes of a list of keys, in its order; a plan that joined by hash would lose it but for the sorting."""
     return (
@@ -194,11 +215,13 @@ def _looked_up(name: str, label: str) -> str:
     )
 
 
+def ends_of_row(edge: EdgeType) -> str:
+    """Matches the ends that a row begins with."""
+    return f"MATCH (a:{quote(edge.source)} {{key: row[0]}}) MATCH (b:{quote(edge.target)} {{key: row[1]}})"
+
+
 def _ours(edge: EdgeType) -> str:
-    return (
-        f"MATCH (a:{quote(edge.source)} {{key: row[0]}}) MATCH (b:{quote(edge.target)} {{key: row[1]}}) "
-        f"MATCH (a)-[r:{quote(edge.type)} {{row_id: row[2]}}]->(b) WHERE r._hash IS NOT NULL"
-    )
+    return f"{ends_of_row(edge)} MATCH (a)-[r:{quote(edge.type)} {{row_id: row[2]}}]->(b) WHERE r._hash IS NOT NULL"
 
 
 def _assign(variable: str, columns: Mapping[str, pa.DataType], first: int) -> str:

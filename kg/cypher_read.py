@@ -99,9 +99,10 @@ def select_ids(relations: Relations) -> str:
 
 def select_part(relations: Relations, *, until: bool, bounds: Sequence[Bound]) -> str:
     """As `select_page`, of the relationships with the ids ``$ids``, which start from one node."""
-    # The label comes after a WITH, or a label of few nodes would be scanned, and all their relationships with it.
+    # One id at a time, and the end asked of the relationship: in a small graph all would be scanned.
     return (
-        f"MATCH ()-[r]->(b) WHERE id(r) IN $ids WITH r, b WHERE b:{quote(relations.target)} "
+        "UNWIND $ids AS wanted MATCH ()-[r]->() WHERE id(r) = wanted "
+        f"WITH r, endNode(r) AS b WHERE b:{quote(relations.target)} "
         f"AND {_wanted(relations, until, bounds)} "
         f"{_returned(relations, '0')}"
     )

@@ -17,9 +17,8 @@ from kg.existing_config import END_COLUMNS, source_name
 from kg.existing_types import ELEMENT, column_type, expression
 from kg.landing import Landed, LandedFile, Landing, State
 from kg.load_record import Held, Marker
-from kg.project import Graph, Relationship
+from kg.project import Graph, Relationship, edge_type
 from kg.row_hash import key_hashes, row_hashes, table_digest
-from kg.schema import EdgeType
 from kg.store import Store
 from kg.values import from_wire
 
@@ -83,7 +82,7 @@ def _parts(graph: Graph, held: Held) -> Iterator[_Part]:
 
 
 def _relationship(graph: Graph, name: str, part: Relationship, held: Held) -> _Part:
-    edge = edge_of(name, part)
+    edge = edge_type(name, part)
     marks = {"row_id", *(cypher_existing.EVENT_MARKS if part.interaction else ())}
     known = edge.name in held.edges
     ours = {"row_id", *held.edges.get(edge.name, ())} if known else set()
@@ -102,13 +101,6 @@ def _relationship(graph: Graph, name: str, part: Relationship, held: Held) -> _P
         frozenset((marks - ours) | set(ends)),
         ends,
     )
-
-
-def edge_of(name: str, part: Relationship) -> EdgeType:
-    """The edge type of an existing relationship."""
-    if not (part.from_ and part.to):
-        raise ValueError(f"{name} has no ends of its own")
-    return EdgeType(next(iter(part.from_)), name, next(iter(part.to)))
 
 
 def _check_label(store: Store, graph: Graph, label: str, key: str) -> None:
@@ -154,7 +146,7 @@ def _columns(store: Store, graph: Graph, part: _Part) -> dict[str, set[str]]:
             "that name; properties of yours are never changed: rename it"
         )
     if part.ends and not store.value(cypher_existing.count(part.matched)):
-        edge = edge_of(part.name, graph.relationships[part.name])
+        edge = edge_type(part.name, graph.relationships[part.name])
         types = [name for [name] in store.rows(cypher_existing.types_between(edge.source, edge.target))]
         raise SourceError(
             f"{part.place}: expected relationships {part.what}, Neo4j at {store.connection.uri} holds none; "

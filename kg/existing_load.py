@@ -15,7 +15,7 @@ import pyarrow as pa
 from kg import cypher_existing
 from kg.diff import Diff, diff
 from kg.errors import ContractError
-from kg.existing_config import is_existing
+from kg.existing_config import META, is_existing
 from kg.ledger import Statement
 from kg.load_batches import as_rows
 from kg.load_check import identity_of, stored_columns
@@ -34,7 +34,7 @@ def existing_tables(schema: Mapping[str, Any]) -> set[str]:
     """The tables of existing parts, by a `schema_record`."""
     return {
         f"{kind}/{name}"
-        for kind, of in (("nodes", "labels"), ("relationships", "edges"))
+        for kind, of in META.items()
         for name, part in schema.get(of, {}).items()
         if part.get("existing")
     }

@@ -6,7 +6,7 @@ from pyspark.sql import functions as F
 
 from kg.existing_types import ELEMENT
 from kg.locations import File, for_spark
-from kg.mapping import Mapped
+from kg.mapping import Mapped, filled
 from kg.project import Relationship
 from kg.schema import ENDS, KEY, ROW_ID
 from kg.source_config import Source
@@ -42,8 +42,7 @@ def relationship_places(rows: DataFrame, mapped: Mapped, part: Relationship) -> 
     if part.interaction:
         best = [F.col("time").desc_nulls_last(), F.col("_position").desc()]
     else:
-        values = sum((F.col(f"`{field.name}`").isNotNull().cast("int") for field in mapped.properties), F.lit(0))
-        best = [values.desc(), F.col("_position").asc()]
+        best = [filled(field.name for field in mapped.properties).desc(), F.col("_position").asc()]
     nth = F.row_number().over(Window.partitionBy("row_id", "from_key", "to_key").orderBy(*best))
     first = rows.withColumn("_nth", nth).where("_nth = 1")
     return conform(first.withColumn("element", F.col("_row")), RELATIONSHIP_PLACE)

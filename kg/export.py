@@ -13,12 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kg import cypher_read
+from kg.ahead import in_order
 from kg.cypher_read import Bound, Relations
 from kg.errors import ContractError, StoreError
 from kg.existing_config import is_existing
 from kg.existing_export import edge_batches, keys_of, node_batches
 from kg.export_edges import EdgeReader
-from kg.export_pages import PAGE_NODES, Ends, Gauge, changed, in_order, node_batch
+from kg.export_pages import PAGE_NODES, READERS, Ends, Gauge, changed, node_batch
 from kg.export_walk import around
 from kg.load_check import columns_of
 from kg.schema import INDICES, INTERACTION_COLUMNS, EdgeType, edge_schema, node_schema
@@ -124,7 +125,7 @@ class _Export:
         existing = {EdgeType.parse(n).type for n in self.chosen.walked if self._existing(f"relationships/{n}")}
         if found := sorted(existing & set(self.selection.where)):
             raise ContractError(f"selection.where.{found[0]}", "no condition on an existing type that is walked")
-        walked = [(relations, self._bounds(relations)) for relations in self._grouped(self.chosen.walked)]
+        walked = [(relations, self._bounds(relations.edges[0])) for relations in self._grouped(self.chosen.walked)]
         seeds = {label: list(keys) for label, keys in self.selection.around.seeds.items()}
         return around(self.store, ends, seeds, self.selection.around.hops, walked, self.until)
 
@@ -143,7 +144,7 @@ class _Export:
             if self._existing(table):
                 found = node_batches(self.tables, ends, schema)
             else:
-                found = in_order(read, range(0, len(ends), PAGE_NODES))
+                found = in_order(read, range(0, len(ends), PAGE_NODES), READERS)
             for batch in found:
                 self.progress(table, batch.num_rows)
                 yield batch
@@ -152,13 +153,14 @@ class _Export:
 
     def write_edges(self, relations: Relations, ends: Mapping[str, Ends], total: int) -> None:
         schema = self._schema(relations.edges[0].name)
-        reader = EdgeReader(self.store, relations, ends, schema, self.until, self._bounds(relations), self.gauge)
+        reader = EdgeReader(
+            self.store, relations, ends, schema, self.until, self._bounds(relations.edges[0]), self.gauge
+        )
         reader.write(self.draft, total, self.progress)
 
     def write_existing(self, edge: EdgeType, ends: Mapping[str, Ends]) -> None:
-        wanted = bounds(edge.type, self._own(f"relationships/{edge.name}"), self.selection)
         schema = self._schema(edge.name)
-        batches = edge_batches(self.tables, edge, ends, schema, wanted, self.until)
+        batches = edge_batches(self.tables, edge, ends, schema, self._bounds(edge), self.until)
         self.draft.write_batches(f"edges/{edge.name}", batches, schema)
         self.progress(f"edges/{edge.name}", self.draft.tables[f"edges/{edge.name}"])
 
@@ -195,9 +197,8 @@ class _Export:
     def _interaction(self, name: str) -> bool:
         return bool(self.tables.manifest.meta["edges"][name]["interaction"])
 
-    def _bounds(self, relations: Relations) -> list[Bound]:
-        [first, *_] = relations.edges
-        return bounds(first.type, self._own(f"relationships/{first.name}"), self.selection)
+    def _bounds(self, edge: EdgeType) -> list[Bound]:
+        return bounds(edge.type, self._own(f"relationships/{edge.name}"), self.selection)
 
     def _own(self, table: str) -> dict[str, pa.DataType]:
         return columns_of(self.tables, table)

@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from kg import cypher_read, export_pages
+from kg.ahead import in_order
 from kg.cypher_read import Bound, Relations
-from kg.export_pages import EdgePage, Ends, Gauge, edge_batches, edge_pages, in_order
+from kg.export_pages import READERS, EdgePage, Ends, Gauge, edge_batches, edge_pages
 from kg.export_parts import Parts
 from kg.store import Progress, Store
 from kg.tables import Draft
@@ -54,7 +55,8 @@ class EdgeReader:
         """Page by page in the order of sources; what comes in parts is put in order on disk."""
         with ExitStack() as stack:
             parts: dict[str, Parts] = {}
-            for page, batches in in_order(self._read, edge_pages(*self._degrees(), export_pages.PAGE_EDGES, self._ids)):
+            pages = edge_pages(*self._degrees(), export_pages.PAGE_EDGES, self._ids)
+            for page, batches in in_order(self._read, pages, READERS):
                 if page.ids is None:
                     yield batches
                 for type_, batch in batches.items() if page.ids else ():
@@ -89,7 +91,7 @@ class EdgeReader:
             return start + found[order], degrees[order]
 
         none = np.zeros(0, np.int64)
-        pages = [(none, none), *in_order(read, range(0, len(sources), PAGE_KEYS))]
+        pages = [(none, none), *in_order(read, range(0, len(sources), PAGE_KEYS), READERS)]
         rows, degrees = (np.concatenate(parts) for parts in zip(*pages, strict=True))
         return rows, degrees
 

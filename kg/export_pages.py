@@ -1,11 +1,9 @@
 """Pages of a snapshot: read by several sessions at once, handed on in order, few of them in memory."""
 
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,24 +17,6 @@ READERS = 2
 PAGE_NODES = 5_000
 PAGE_EDGES = 50_000
 """A page has at most so many relationships, unless they have one source: then it is read in parts of so many."""
-
-Page = TypeVar("Page")
-Found = TypeVar("Found")
-
-
-def in_order(read: Callable[[Page], Found], pages: Iterable[Page], readers: int = READERS) -> Iterator[Found]:
-    """What `read` gives for each page, in the pages' order; at most ``readers + 1`` of them are in memory."""
-    waiting: deque[Future[Found]] = deque()
-    with ThreadPoolExecutor(readers, thread_name_prefix="export") as pool:
-        try:
-            for page in pages:
-                waiting.append(pool.submit(read, page))
-                if len(waiting) > readers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
 
 
 @dataclass

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from kg import cypher_read
+from kg.ahead import in_order
 from kg.cypher_read import Bound, Relations
 from kg.errors import ContractError
-from kg.export_pages import Ends, in_order
+from kg.export_pages import READERS, Ends
 from kg.store import Store
 
 PAGE_KEYS = 2_000
@@ -61,7 +62,7 @@ def _others(
         [found] = store.lists(statement, {"keys": keys, "until": until, "bounds": [bound.values for bound in bounds]})
         return far.rows(found)
 
-    yield from in_order(read, pages)
+    yield from in_order(read, pages, READERS)
 
 
 def _seeds(ends: Ends, keys: Sequence[str]) -> np.ndarray:

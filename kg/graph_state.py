@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from kg import cypher, cypher_load
-from kg.load_check import IDENTITY, columns_of
+from kg.load_check import columns_of, tables_of
 from kg.load_state import State, hashes, state_schema, with_hashes, write_rows
 from kg.schema import EdgeType
 from kg.store import Store
@@ -57,7 +57,7 @@ def read_state(store: Store, draft: Draft, tables: Output, known: list[str]) -> 
     Features have no hash in the graph; theirs is made of their values, as the tables' columns are typed.
     """
     state = State(draft.filesystem, draft.location(BASE.rstrip("/")))
-    names = sorted({*known, *(name for kind in IDENTITY for name in tables.tables(kind))})
+    names = sorted({*known, *tables_of(tables)})
     there = totals(store, names)
     for table in names:
         pages = _pages(store, tables, table) if there.get(table.replace("features/", "nodes/")) else iter(())

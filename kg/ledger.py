@@ -6,9 +6,7 @@ alone; the halves are entries of their own (``…/3.0.1``).
 """
 
 import re
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +15,7 @@ import pyarrow as pa
 from neo4j.exceptions import Neo4jError
 
 from kg import cypher_load
+from kg.ahead import in_order
 from kg.errors import StoreError
 from kg.load_batches import as_rows
 from kg.store import Store
@@ -24,6 +23,8 @@ from kg.store import Store
 # What Neo4j says of values that it cannot store; anything else of its is no row's fault.
 FAULTS = {"ConstraintValidationFailed", "ArgumentError", "TypeError", "ArithmeticError", "ExecutionFailed"}
 TAKEN = "constraint_validation_failed"
+Place = tuple[str, str, str]
+"""Table, step and number of a batch."""
 WRITERS = 2
 """How many batches are under way at a time; `kg.load_batches` has what was measured."""
 
@@ -85,16 +86,21 @@ class Ledger:
         While the server commits one the next is sent and its nodes are looked up. The statement must not make two
         transactions wait for each other: its rows touch nothing in common, or it queues (`cypher_load.QUEUE`).
         """
-        waiting: deque[tuple[tuple[str, str, str], pa.RecordBatch, Future[Done] | None]] = deque()
-        with ThreadPoolExecutor(WRITERS, "load") as pool:
-            for number, rows in enumerate(batches):
-                if len(waiting) == WRITERS:
-                    yield self._settled(statement, *waiting.popleft())
-                place = (table, step, str(number))
-                known = self._name(place) in self._done or self._name(place) in self._halved
-                waiting.append((place, rows, None if known else pool.submit(self._commit, place, statement, rows)))
-            while waiting:
-                yield self._settled(statement, *waiting.popleft())
+
+        def attempt(numbered: tuple[int, pa.RecordBatch]) -> tuple[Place, pa.RecordBatch, Done | StoreError | None]:
+            place, rows = (table, step, str(numbered[0])), numbered[1]
+            if self._name(place) in self._done or self._name(place) in self._halved:
+                return place, rows, None
+            try:
+                return place, rows, self._commit(place, statement, rows)
+            except StoreError as error:
+                return place, rows, error
+
+        for place, rows, made in in_order(attempt, enumerate(batches), WRITERS):
+            if isinstance(made, StoreError):
+                yield rows, self._after(made, place, statement, rows)
+            else:
+                yield rows, self._write(place, statement, rows) if made is None else made
 
     def allow(self, table: str, refused: int) -> None:
         """Count rows that were refused elsewhere; `StoreError` where they are more than are allowed."""
@@ -102,7 +108,7 @@ class Ledger:
         if self._allowed[table] < 0:
             raise StoreError(f"{table}: too many rows are refused, for the nodes that they name are")
 
-    def _write(self, place: tuple[str, str, str], statement: Statement, rows: pa.RecordBatch) -> Done:
+    def _write(self, place: Place, statement: Statement, rows: pa.RecordBatch) -> Done:
         name = self._name(place)
         if name in self._done:
             self._allowed[place[0]] -= len(self._done[name].refused)
@@ -114,19 +120,7 @@ class Ledger:
         except StoreError as error:
             return self._after(error, place, statement, rows)
 
-    def _settled(
-        self, statement: Statement, place: tuple[str, str, str], rows: pa.RecordBatch, commit: Future[Done] | None
-    ) -> tuple[pa.RecordBatch, Done]:
-        if commit is None:
-            return rows, self._write(place, statement, rows)
-        try:
-            return rows, commit.result()
-        except StoreError as error:
-            return rows, self._after(error, place, statement, rows)
-
-    def _after(
-        self, error: StoreError, place: tuple[str, str, str], statement: Statement, rows: pa.RecordBatch
-    ) -> Done:
+    def _after(self, error: StoreError, place: Place, statement: Statement, rows: pa.RecordBatch) -> Done:
         """What becomes of a batch that failed; the error is raised where no row of it is to blame."""
         code = fault(error)
         if code is None:
@@ -139,7 +133,7 @@ class Ledger:
             return self._halves(place, statement, rows)
         return self._refuse(place, code, error)
 
-    def _refuse(self, place: tuple[str, str, str], code: str, error: StoreError) -> Done:
+    def _refuse(self, place: Place, code: str, error: StoreError) -> Done:
         table = place[0]
         if self._allowed[table] <= 0:
             raise StoreError(f"{table}: too many rows are refused, the last one so: {error}") from error
@@ -147,14 +141,14 @@ class Ledger:
         self._store.value(cypher_load.ADD_BATCH, self._entry(place, Done(), code))
         return _recorded(0, 0, code)
 
-    def _halves(self, place: tuple[str, str, str], statement: Statement, rows: pa.RecordBatch) -> Done:
+    def _halves(self, place: Place, statement: Statement, rows: pa.RecordBatch) -> Done:
         done, middle = Done(), rows.num_rows // 2
         for half, (start, end) in enumerate(((0, middle), (middle, rows.num_rows))):
             part = rows.slice(start, end - start)
             done.add(self._write((*place[:2], f"{place[2]}.{half}"), statement, part), start)
         return done
 
-    def _commit(self, place: tuple[str, str, str], statement: Statement, rows: pa.RecordBatch) -> Done:
+    def _commit(self, place: Place, statement: Statement, rows: pa.RecordBatch) -> Done:
         params = dict(statement.params(rows))
 
         def work(transaction: neo4j.ManagedTransaction) -> Done:
@@ -167,12 +161,12 @@ class Ledger:
 
         return self._store.transact(work)
 
-    def _entry(self, place: tuple[str, str, str], done: Done, refused: str | None) -> dict[str, Any]:
+    def _entry(self, place: Place, done: Done, refused: str | None) -> dict[str, Any]:
         names = dict(zip(("table", "step", "batch"), place, strict=True))
         did = {"changed": done.changed, "created": done.created, "refused": refused}
         return {"id": self._name(place), "load": self._load, **names, **did}
 
-    def _name(self, place: tuple[str, str, str]) -> str:
+    def _name(self, place: Place) -> str:
         return f"{self._load}/{'/'.join(place)}"
 
 

@@ -19,7 +19,7 @@ from kg.graph_state import BASE, holds, totals
 from kg.ledger import Ledger
 from kg.load_base import Base, find_base, new_state
 from kg.load_changes import write_changes
-from kg.load_check import IDENTITY, check_rows, check_schemas
+from kg.load_check import check_rows, check_schemas, tables_of
 from kg.load_record import Held, Marker, finish, output_id, schema_record
 from kg.load_refused import without_refused, write_refused
 from kg.load_state import State, write_state
@@ -109,7 +109,7 @@ def _compared(
 ) -> tuple[Base, State, dict[str, Diff]]:
     """What the graph holds, what it is to hold, and what must be done about it."""
     base = find_base(store, marker, before, tables, draft, plan)
-    names = [table for kind in IDENTITY for table in tables.tables(kind)]
+    names = tables_of(tables)
     new = new_state(tables, draft, base, names)
     others = [table for table in base.state.rows if table not in names]
     return base, new, {table: diff(table, new, base.state) for table in (*names, *others)}

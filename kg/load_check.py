@@ -25,6 +25,11 @@ def identity_of(table: str) -> list[str]:
     return next(list(names) for prefix, names in IDENTITY.items() if table.startswith(prefix))
 
 
+def tables_of(tables: Output) -> list[str]:
+    """The tables that a graph holds."""
+    return [name for prefix in IDENTITY for name in tables.tables(prefix)]
+
+
 def columns_of(tables: Output, table: str) -> dict[str, pa.DataType]:
     """The columns that become properties, with their types."""
     identity = identity_of(table)
@@ -51,7 +56,7 @@ def check_schemas(tables: Output) -> None:
     labels = tables.manifest.meta["labels"]
     for label in (name.removeprefix("nodes/") for name in tables.tables("nodes/")):
         _check_label(label, labels)
-    for table in _tables(tables):
+    for table in tables_of(tables):
         _check_columns(tables, table)
         for label in _ends(table).values():
             if f"nodes/{label}" not in tables.manifest.tables:
@@ -64,17 +69,13 @@ def check_rows(tables: Output, changed: Collection[str]) -> None:
     Rows are looked at where a table, or that of its ends, is among the `changed` ones.
     """
     keys = _Keys(tables)
-    for table in _tables(tables):
+    for table in tables_of(tables):
         if table in changed:
             _check_unique(tables, table)
             _check_lists(tables, table)
         for column, label in _ends(table).items():
             if {table, f"nodes/{label}"} & set(changed):
                 _check_known(tables, table, column, label, keys[label])
-
-
-def _tables(tables: Output) -> list[str]:
-    return [name for prefix in IDENTITY for name in tables.tables(prefix)]
 
 
 class _Keys(dict[str, pa.Array]):

@@ -4,9 +4,7 @@ A load writes the state that it ends with into its own output, under ``state/<ta
 changed without asking the database and without the tables that were loaded.
 """
 
-from collections import deque
 from collections.abc import Collection, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -15,14 +13,15 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 from pyarrow import fs
 
+from kg.ahead import in_order
 from kg.load_check import columns_of, identity_of, scan
 from kg.row_hash import key_hashes, row_hashes, salt_of, table_digest
 from kg.schema import ENDS, KEY, ROW_ID
 from kg.tables import Draft, Output
 
 ROWS = 100_000
-AHEAD = 4
-"""Batches that wait to be hashed."""
+HASHERS = 2
+"""Threads that hash where nothing else is to be done."""
 HASH = pa.field("hash", pa.int64(), nullable=False)
 """What the node or relationship has as `_hash`."""
 STATE = "state/"
@@ -95,20 +94,13 @@ def write_state(tables: Output, draft: Draft, table: str) -> tuple[int, int]:
 
 
 def state_digest(tables: Output, table: str) -> int:
-    """The digest that `write_state` gives, found in two threads without writing anything."""
+    """The digest that `write_state` gives, found without writing anything."""
     schema = state_schema(table)
 
     def digest(batch: pa.RecordBatch) -> int:
         return digest_of(table, with_hashes(batch, hashes(tables, table, batch), schema))
 
-    total, waiting = 0, deque[Future[int]]()
-    with ThreadPoolExecutor(2) as pool:
-        for batch in scan(tables, table, ROWS):
-            waiting.append(pool.submit(digest, batch))
-            if len(waiting) > AHEAD:
-                total += waiting.popleft().result()
-        total += sum(future.result() for future in waiting)
-    return total % (1 << 64)
+    return sum(in_order(digest, scan(tables, table, ROWS), HASHERS)) % (1 << 64)
 
 
 def write_rows(draft: Draft, folder: str, table: str, batches: Iterable[pa.RecordBatch]) -> tuple[int, int]:

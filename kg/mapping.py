@@ -4,7 +4,7 @@ A mapped row carries `VERDICT` beside its values: whether it was accepted, filte
 quarantined, the reason, and how many of its properties lost a value to a cast.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 
@@ -55,6 +55,11 @@ def source_rows(graph: Graph, part: Node | Relationship, rows: Mapping[str, Rows
             frame = _join(frame, join, rows[join.source], f"{place}.join[{position}]")
     absent = any(join.source not in rows for join in joins)
     return Expressions(frame, place, absent or len(present) < len(graph.sources_of(part)))
+
+
+def filled(names: Iterable[str]) -> Column:
+    """How many of some columns have a value."""
+    return reduce(lambda a, b: a + b, [F.col(f"`{name}`").isNotNull().cast("int") for name in names], F.lit(0))
 
 
 def _join(frame: DataFrame, join: Join, other: Rows, place: str) -> DataFrame:

@@ -1,7 +1,6 @@
 """Node mappings: rows to the nodes of a label, one a key."""
 
 from collections.abc import Mapping
-from functools import reduce
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
@@ -10,7 +9,7 @@ from pyspark.sql import types as T
 from kg.expressions import Expressions
 from kg.forgotten import NOTHING, Forgotten
 from kg.forgotten_rows import forget, is_forgotten
-from kg.mapping import Mapped, blank, condition, properties, provenance, rules, source_rows, verdict
+from kg.mapping import Mapped, blank, condition, filled, properties, provenance, rules, source_rows, verdict
 from kg.project import Graph, Node
 from kg.source_rows import Rows
 
@@ -40,9 +39,8 @@ def map_nodes(graph: Graph, label: str, rows: Mapping[str, Rows], forgotten: For
     )
     if forgotten:
         frame = forget(frame, is_forgotten(forgotten, label, F.col("key")))
-    names = [*values, "text", "image"]
-    filled = reduce(lambda a, b: a + b, [F.col(f"`{name}`").isNotNull().cast("int") for name in names])
-    return Mapped(f"nodes/{label}", frame.withColumn("_values", filled), fields, ["key"])
+    frame = frame.withColumn("_values", filled([*values, "text", "image"]))
+    return Mapped(f"nodes/{label}", frame, fields, ["key"])
 
 
 def _text(read: Expressions, node: Node) -> Column:

@@ -130,6 +130,13 @@ class Split(Section):
     """The share before them."""
 
 
+def edge_type(name: str, part: Relationship) -> EdgeType:
+    """The edge type of a relationship that names both its ends."""
+    if not (part.from_ and part.to):
+        raise ValueError(f"{name} has no ends of its own")
+    return EdgeType(next(iter(part.from_)), name, next(iter(part.to)))
+
+
 class Graph(Section):
     """Everything that turns raw sources into the graph."""
 
@@ -151,11 +158,7 @@ class Graph(Section):
     @property
     def interactions(self) -> dict[EdgeType, Relationship]:
         """The interaction relationships by edge type."""
-        return {
-            EdgeType(next(iter(r.from_)), name, next(iter(r.to))): r
-            for name, r in self.relationships.items()
-            if r.interaction and r.from_ and r.to
-        }
+        return {edge_type(name, r): r for name, r in self.relationships.items() if r.interaction and r.from_ and r.to}
 
     @property
     def has_existing(self) -> bool:

@@ -17,6 +17,7 @@ from kg.mapping import (
     Mapped,
     blank,
     condition,
+    filled,
     properties,
     provenance,
     refuse,
@@ -24,19 +25,12 @@ from kg.mapping import (
     source_rows,
     verdict,
 )
-from kg.project import Graph, Relationship
+from kg.project import Graph, Relationship, edge_type
 from kg.schema import EVENT, EdgeType, relationship_schema
 from kg.source_rows import Rows
 from kg.spark import conform
 
 SEPARATOR = "\x1f"
-
-
-def edge_type(name: str, part: Relationship) -> EdgeType:
-    """The edge type of a relationship that names both its ends."""
-    if not (part.from_ and part.to):
-        raise ValueError(f"{name} has no ends of its own")
-    return EdgeType(next(iter(part.from_)), name, next(iter(part.to)))
 
 
 def key_columns(keys: Sequence[str]) -> list[str]:
@@ -184,8 +178,6 @@ def _aggregated(rows: DataFrame, same: Mapping[str, Column], fields: list[pa.Fie
 
 
 def _first(rows: DataFrame, same: Mapping[str, Column], fields: list[pa.Field]) -> DataFrame:
-    values = F.lit(0)
-    for field in fields:
-        values = values + F.col(f"`{field.name}`").isNotNull().cast("int")
+    values = filled(field.name for field in fields)
     nth = F.row_number().over(Window.partitionBy(*same.values()).orderBy(values.desc(), F.col("_position")))
     return rows.withColumn("_nth", nth).where("_nth = 1")

@@ -57,8 +57,7 @@ class Matching(Section):
     doubt: float = Field(0.25, ge=0)
     """What speaks against every pair, as a share of all weights: of two pairs that agree in what they have, the one
     that has more scores higher, and one that has everything and agrees scores 1. At 0.1 (and a threshold of 0.72) who
-    had one name and one city and nothing else to compare was the same, namesakes too: of persons of whom a tenth shared
-    a last name and a city, 0.966 of the merged pairs were right, with 0.25 and 0.65 it was 0.990 at a higher recall."""
+    had one name and one city and nothing else to compare was the same, namesakes too."""
     least: int = Field(2, ge=1)
     """How many fields both sides must have to be compared at all (all of them where there are fewer)."""
     block_size: int = Field(30, ge=2)

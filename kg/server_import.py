@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from kg.errors import MachineError
+from kg.server_home import write_private
 
 MARK = "import.json"
 FILES = "import-files."
@@ -34,9 +35,7 @@ def remove_left_files(home: Path) -> None:
 def begin(home: Path) -> None:
     """Say that this process imports into the home's database from now on."""
     me = psutil.Process()
-    partial = home / f".{MARK}.partial"
-    partial.write_text(json.dumps({"pid": me.pid, "created": me.create_time()}))
-    partial.replace(home / MARK)
+    write_private(home / MARK, json.dumps({"pid": me.pid, "created": me.create_time()}))
 
 
 def end(home: Path) -> None:

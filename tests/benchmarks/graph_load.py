@@ -43,7 +43,7 @@ def imported(server: TimedServer, tables: Output, folder: Path) -> tuple[float, 
 
 def with_constraints(server: TimedServer) -> None:
     """Start an emptied server and make the constraints that both loads want there before."""
-    server.empty()
+    server.drop_import()
     with Store(server.start()) as store:
         store.claim(PROJECT)
         store.ensure_unique(["User", "Product"])
@@ -80,12 +80,12 @@ def first_load(server: TimedServer, folder: Path, sizes: dict[str, int], rounds:
     ours, bare = [], []
     output = None
     for _ in range(rounds):
-        server.empty()
+        server.drop_import()
         begun = time.perf_counter()
         report = f"--report-file={folder / 'import.report'}"
         server.admin("database", "import", "full", "neo4j", "--overwrite-destination=true", report, *arguments)
         bare.append(time.perf_counter() - begun)
-        server.empty()
+        server.drop_import()
         server.start()
         seconds, output = imported(server, tables, folder / "first")
         ours.append(seconds)

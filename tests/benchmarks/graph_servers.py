@@ -1,6 +1,5 @@
 """Servers of the benchmarks' own, in a folder that goes with them."""
 
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,12 +23,6 @@ class TimedServer(LocalServer):
             return super().start(bolt_port, http_port, timeout)
         finally:
             self.starting += time.perf_counter() - begun
-
-    def empty(self) -> None:
-        """Stop the server and remove all that is in its database."""
-        self.stop()
-        for kind in ("databases", "transactions"):
-            shutil.rmtree(self.home / "data" / kind / "neo4j", ignore_errors=True)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from kg import bulk, server_import
-from kg.bulk import bulk_load, is_empty, never_started, pays
+from kg.bulk import bulk_load, is_empty, pays
 from kg.bulk_text import as_text, unwritable
 from kg.errors import ContractError, MachineError, StoreError
 from kg.graph_digest import digest
@@ -130,6 +130,10 @@ def graph(connection: Connection) -> tuple[str, Any]:
     nodes = plain(connection, f"MATCH (x) WHERE x._hash IS NOT NULL RETURN labels(x), {values}")
     edges = plain(connection, f"MATCH (a)-[x]->(b) RETURN a.key, b.key, type(x), {values}")
     return found, sorted(str([sorted(v) if isinstance(v, list) else v for v in row]) for row in nodes + edges)
+
+
+def never_started(server: LocalServer) -> bool:
+    return not (server.home / "data" / "databases" / "neo4j").exists()
 
 
 @pytest.mark.slow

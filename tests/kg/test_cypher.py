@@ -54,6 +54,8 @@ def statements(name: str) -> list[str]:
         cypher_load.merge_nodes(name, "item", columns),
         cypher_load.create_relationships(edge, columns),
         cypher_load.update_relationships(edge, columns),
+        cypher_load.set_node_property(name, name, columns["at"]),
+        cypher_load.set_relationship_property(edge, name, columns["at"]),
         cypher_load.set_features(name, [name]),
         cypher_load.delete_nodes(name),
         cypher_load.delete_relationships(edge),

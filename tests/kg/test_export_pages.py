@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kg.ahead import in_order
 from kg.errors import StoreError
-from kg.export_pages import edge_pages, in_order
+from kg.export_pages import edge_pages
 from kg.export_parts import Parts
 from kg.schema import edge_schema
 
@@ -68,7 +69,7 @@ def test_pages_are_read_at_once_and_come_in_order_with_few_in_memory() -> None:
             now -= 1
         return page
 
-    for taken, page in enumerate(in_order(read, range(20), readers=3)):
+    for taken, page in enumerate(in_order(read, range(20), 3)):
         assert page == taken
         assert len(started) - taken <= 5
     assert most == 3
@@ -84,7 +85,7 @@ def test_what_fails_in_a_page_fails_the_whole_and_starts_no_more() -> None:
         return page
 
     with pytest.raises(StoreError, match="gone"):
-        list(in_order(read, range(1000)))
+        list(in_order(read, range(1000), 2))
     assert len(started) < 10
 
 

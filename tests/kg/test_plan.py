@@ -23,7 +23,7 @@ def output(
     stage = Workspace(folder).stage("tables")
     with stage.create(f"{ages}") as draft:
         _write(draft, ages, edges, image)
-        draft.meta["labels"] = {"User": {"side": "user", "domain": domain}}
+        draft.meta |= {"labels": {"User": {"side": "user", "domain": domain}}, "edges": {}}
     found = stage.current()
     assert found is not None
     return found

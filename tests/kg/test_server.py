@@ -136,9 +136,9 @@ def test_a_port_lost_at_the_last_moment_is_replaced(
     unstarted: LocalServer, taken_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choices = iter([taken_port, free_port(), free_port(), free_port()])
-    monkeypatch.setattr("kg.server.free_port", lambda *preferred: next(choices))
+    monkeypatch.setattr("kg.server_home.free_port", lambda *preferred: next(choices))
     once = iter([True, True])
-    monkeypatch.setattr("kg.server.is_free", lambda port: next(once, None) or is_free(port))
+    monkeypatch.setattr("kg.server_home.is_free", lambda port: next(once, None) or is_free(port))
     connection = unstarted.start()
     try:
         assert connection.uri != f"bolt://127.0.0.1:{taken_port}"
