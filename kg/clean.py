@@ -24,7 +24,8 @@ from kg.project import Graph
 from kg.reading import NO_CORRECTIONS, Corrections, read_sources
 from kg.resolve_records import Encode
 from kg.schema import CORRECTION, QUARANTINE
-from kg.spark import kept, translated
+from kg.sources import are_small
+from kg.spark import interpreted, kept, translated
 from kg.tables import Draft
 
 Progress = Callable[[str], None]
@@ -51,10 +52,10 @@ def ingest(
     `QuarantineError` (too many bad rows; they are in the draft) or `MachineError` (disk or memory); the draft is then
     worth nothing else.
     """
-    with translated("ingest"):
+    landing = landing or Landing(draft.filesystem, f"{draft.path.rsplit('/', 2)[0]}/landing")
+    with translated("ingest"), interpreted(spark, are_small(graph.sources, landing)):
         work = Work(graph, draft, encode, forgotten)
         progress("reading sources")
-        landing = landing or Landing(draft.filesystem, f"{draft.path.rsplit('/', 2)[0]}/landing")
         _read(work, spark, landing, corrections)
         progress("counting rows")
         sources = accounts.read_accounts(work.rows)

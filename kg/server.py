@@ -282,7 +282,9 @@ def answers(connection: Connection) -> bool:
     auth = (connection.user, connection.password)
     try:
         with (
-            neo4j.GraphDatabase.driver(connection.uri, auth=auth, connection_timeout=5) as driver,
+            neo4j.GraphDatabase.driver(
+                connection.uri, auth=auth, connection_timeout=5, connection_acquisition_timeout=5
+            ) as driver,
             driver.session(database=connection.database) as session,
         ):
             return session.run("RETURN 1").single() is not None

@@ -1,6 +1,7 @@
 """One entry to all sources: rows with their columns, where they came from, and the ones that cannot be read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -50,8 +51,25 @@ def read(spark: SparkSession, name: str, source: Source, landing: Landing | None
     frame = frame.withColumn("_duplicate", F.lit(False))
     if source.duplicates == "drop" and not by_path:
         frame = mark_duplicates(frame, columns)
-    large = not by_path and sum(file_size(file.path) for file in files) > LARGE
+    large = not by_path and _size(files) > LARGE
     return Rows(name, frame.withColumn("_source", F.lit(name)), columns, by_path, large)
+
+
+def are_small(sources: Mapping[str, Source], landing: Landing) -> bool:
+    """Whether all rows that there are to read lie in so few bytes that compiling queries costs more than running them.
+
+    A source that is not there is small: whoever reads it says so.
+    """
+    total = 0
+    for name, source in sources.items():
+        if source.place is not None and source.format not in ("images", "videos"):
+            with suppress(SourceError):
+                total += _size(_files(name, source, landing))
+    return total <= LARGE
+
+
+def _size(files: Iterable[File]) -> int:
+    return sum(file_size(file.path) for file in files)
 
 
 def _files(name: str, source: Source, landing: Landing | None) -> list[File]:
