@@ -244,17 +244,16 @@ def interpreted(spark: SparkSession, wanted: bool) -> Iterator[None]:
 
     Compiling the queries of an ingest takes 20 seconds of a processor, whatever the number of rows.
     """
-    before = {name: spark.conf.get(name, None) for name in INTERPRETED}
+    before: dict[str, str | None] = {name: spark.conf.get(name, None) for name in INTERPRETED}
     try:
         for name, value in INTERPRETED.items() if wanted else ():
             spark.conf.set(name, value)
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                spark.conf.unset(name)
-            else:
-                spark.conf.set(name, value)
+        for name, old in before.items():
+            spark.conf.unset(name)
+            if old is not None:
+                spark.conf.set(name, old)
 
 
 def location(draft: Draft, table: str) -> str:
