@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup lock check test demo clean
+.PHONY: help setup lock check test test-slow demo clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,7 +12,7 @@ LOCKED := $(VENV)/.locked
 INSTALLED := $(VENV)/.installed
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile
 
 setup: $(INSTALLED) ## environment in .venv, Java, the jars of Neo4j and GraphFrames
 	@$(BIN)/crossgraph setup
@@ -23,8 +23,11 @@ check: $(INSTALLED) ## format, lint, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: setup check ## all checks, then all tests
-	$(BIN)/python -m pytest
+test: setup check ## all checks, then all tests but the slow ones
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: setup ## the tests that run whole commands or kill servers
+	$(BIN)/python -m pytest -m slow
 
 demo: setup ## the whole pipeline on the demo
 	$(BIN)/crossgraph demo

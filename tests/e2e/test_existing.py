@@ -16,7 +16,7 @@ from tests.kg.shop import own
 from tests.kg.small_graph import plain
 
 # The first test here pays for the whole run, on whatever machine this is.
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 PROJECT = """\
 name: shop

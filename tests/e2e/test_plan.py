@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+# The first test here may pay for the whole demo, on whatever machine this is.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
 
 def everything(folder: Path) -> dict[str, str]:
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from kg.store import Store
 
+# The first test here may pay for the whole demo, on whatever machine this is.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
 
 def test_quarantine_is_shown_with_counts_and_reasons(demo):
     shown = demo.run("quarantine", "show", *demo.project(), "--source", "films").stdout

@@ -10,6 +10,8 @@ from kg.jars import Jars
 from kg.tables import Output, read_output
 from tests.flows.small_project import Small, small_project
 
+pytestmark = pytest.mark.slow
+
 ALL = {"nodes/Film": 2, "nodes/User": 3, "edges/User-SAW-Film": 4}
 
 

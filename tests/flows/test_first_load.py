@@ -23,6 +23,8 @@ from kg.store import Store
 from kg.tables import Draft, Output, Workspace
 from tests.kg.small_graph import Rows, graph_digest, plain, rows, write
 
+pytestmark = pytest.mark.slow
+
 EVENTS, USERS, FILMS = 3_000, 400, 30
 # The command, for which these few rows are worth an import.
 INGEST = "from kg import bulk; bulk.WORTH = 1; from flows.cli import app; app(['ingest', 'small.yaml'])"
@@ -73,7 +75,6 @@ def ingest() -> dict:
     return json.loads(Path("runs/small/run.json").read_text())["stages"]["loaded"]["figures"]
 
 
-@pytest.mark.slow
 def test_the_first_ingest_is_imported_and_the_next_one_writes_what_changed(
     folder: Path, clean_connection: Connection
 ) -> None:
@@ -107,7 +108,6 @@ def new_run() -> Run:
     return Run(load_project("small.yaml"), load_settings(), "ingest")
 
 
-@pytest.mark.slow
 def test_what_the_importer_refuses_is_loaded_online_but_for_the_rows_to_blame(
     folder: Path, clean_connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,7 +126,6 @@ def test_what_the_importer_refuses_is_loaded_online_but_for_the_rows_to_blame(
     assert loaded.manifest.tables["quarantine/nodes/Genre"] == 1
 
 
-@pytest.mark.slow
 def test_the_importer_is_used_for_an_empty_database_only_and_where_it_may_be(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "sesame-4711"
 PROJECT = """\
 name: tiny

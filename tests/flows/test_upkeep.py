@@ -17,6 +17,8 @@ from kg.schema import embedding_schema
 from kg.server_home import saved_connection
 from tests.flows.small_project import Small, small_project
 
+pytestmark = pytest.mark.slow
+
 PASSWORD = "password"
 
 

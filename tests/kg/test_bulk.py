@@ -28,6 +28,8 @@ from kg.store import Store
 from kg.tables import Draft, Output
 from tests.kg.small_graph import EARLY, LATE, SCHEMAS, Rows, event, plain, rows, tables
 
+pytestmark = pytest.mark.slow
+
 ODD = [
     "",
     " padded ",
@@ -136,7 +138,6 @@ def never_started(server: LocalServer) -> bool:
     return not (server.home / "data" / "databases" / "neo4j").exists()
 
 
-@pytest.mark.slow
 def test_an_imported_graph_equals_one_loaded_online(
     server: LocalServer, clean_connection: Connection, tmp_path: Path
 ) -> None:
@@ -183,7 +184,6 @@ def test_tables_that_are_refused_before_the_import_leave_no_files(
     assert left_behind(server, draft) == []
 
 
-@pytest.mark.slow
 def test_what_others_wrote_while_the_files_were_made_is_not_lost(
     server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,7 +200,6 @@ def test_what_others_wrote_while_the_files_were_made_is_not_lost(
     assert plain(connection, "MATCH (n:Theirs) RETURN count(*)") == [[1]]
 
 
-@pytest.mark.slow
 def test_what_the_importer_or_a_constraint_refuses_leaves_an_empty_database(
     server: LocalServer, tmp_path: Path
 ) -> None:
@@ -243,7 +242,6 @@ bulk.bulk_load(server, output, Draft(output.filesystem, folder + "/draft"), "sma
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("when", ["while importing", "before the marker"])
 def test_a_killed_import_is_thrown_away(server: LocalServer, jars: Jars, tmp_path: Path, when: str) -> None:
     output = tables(tmp_path)

@@ -17,6 +17,8 @@ from kg.tables import Workspace
 from tests.kg.small_graph import EARLY, event, plain
 from tests.kg.test_kill import kill, lines_until, rest
 
+pytestmark = pytest.mark.slow
+
 USERS, FILMS = 200, 60
 FILL = """\
 UNWIND range(0, $films - 1) AS i CREATE (:Film {id: 'f' + i})

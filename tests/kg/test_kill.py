@@ -23,6 +23,8 @@ from kg.store import Store
 from kg.tables import Output
 from tests.kg.small_graph import Rows, event, plain, tables
 
+pytestmark = pytest.mark.slow
+
 USERS, FILMS = 200, 120
 # Each phase has batches before and after the one that is killed.
 FIRST_KILLS = ["nodes/User create 2", "relationships/User-RATED-Film create 3"]
