@@ -7,6 +7,8 @@ import stat
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from kg.store import Store
 
 # The first test here may pay for the whole demo, on whatever machine this is.

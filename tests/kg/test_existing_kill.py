@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pytest
 
 from kg.existing_rows import NODE_PLACE, RELATIONSHIP_PLACE
 from kg.schema import node_schema, relationship_schema
