@@ -23,9 +23,9 @@ the same, ``CALL … IN 2 CONCURRENT TRANSACTIONS``      37,000 38,900
 the same, two writers                                  38,300 to 43,200
 =====================================================  ==================
 
-So one writer: a second one gains little where the server has one core to itself, and can deadlock. Internal ids gain
-little over one lookup a batch, and may be given to another node. Making the parameters takes 1.2 µs a relationship.
-Nodes: 70,000 to 89,000 a second by CREATE, 14,800 by MERGE.
+So relationships are created by one transaction at a time (`kg.cypher_load.QUEUE`), for several can deadlock. Internal
+ids gain little over one lookup a batch, and may be given to another node. Making the parameters takes 1.2 µs a
+relationship. Nodes: 70,000 to 89,000 a second by CREATE, 14,800 by MERGE.
 """
 
 from collections.abc import Iterator, Sequence

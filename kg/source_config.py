@@ -14,7 +14,9 @@ from pydantic import Field
 from kg.contract_config import Contract
 from kg.section import Name, Section
 
-FILES = ("csv", "jsonl", "parquet", "images", "videos")
+BY_PATH = ("images", "videos")
+"""Formats whose rows are files."""
+FILES = ("csv", "jsonl", "parquet", *BY_PATH)
 Format = Literal["csv", "jsonl", "parquet", "images", "videos", "jdbc", "http", "neo4j"]
 Place = tuple[str | int, ...]
 
@@ -165,7 +167,7 @@ class Source(Section):
             yield place, "expected `table` or `query`"
         if self.watermark and self.mode != "append":
             yield (*place, "watermark"), "expected `mode: append` beside it"
-        if self.mode == "append" and self.format in ("images", "videos"):
+        if self.mode == "append" and self.format in BY_PATH:
             yield (*place, "mode"), f"expected `full` for {self.format}"
         yield from self.secrets(place)
 

@@ -10,7 +10,7 @@ from kg.errors import SourceError
 from kg.existing_rows import read_existing
 from kg.landing import Landing
 from kg.locations import File, file_size, source_files
-from kg.source_config import Source
+from kg.source_config import BY_PATH, Source
 from kg.source_files import read_csv, read_jsonl, read_parquet
 from kg.source_images import read_images, with_pictures
 from kg.source_rows import LOST, MALFORMED, PROVENANCE, Rows, mark_duplicates
@@ -46,12 +46,12 @@ def read(spark: SparkSession, name: str, source: Source, landing: Landing | None
         raise SourceError(f"source {name}: its pictures need a workspace to be kept in")
     with translated(f"source {name} at {source.place}"):
         frame = _frame(spark, name, source, files, pictures)
-    by_path = source.format in ("images", "videos")
+    by_path = source.format in BY_PATH
     columns = [c for c in frame.columns if c not in (*PROVENANCE, MALFORMED, "_raw", LOST)]
     frame = frame.withColumn("_duplicate", F.lit(False))
     if source.duplicates == "drop" and not by_path:
         frame = mark_duplicates(frame, columns)
-    large = not by_path and _size(files) > LARGE
+    large = _size(source, files) > LARGE
     return Rows(name, frame.withColumn("_source", F.lit(name)), columns, by_path, large)
 
 
@@ -62,14 +62,15 @@ def are_small(sources: Mapping[str, Source], landing: Landing) -> bool:
     """
     total = 0
     for name, source in sources.items():
-        if source.place is not None and source.format not in ("images", "videos"):
+        if source.place is not None:
             with suppress(SourceError):
-                total += _size(_files(name, source, landing))
+                total += _size(source, _files(name, source, landing))
     return total <= LARGE
 
 
-def _size(files: Iterable[File]) -> int:
-    return sum(file_size(file.path) for file in files)
+def _size(source: Source, files: Iterable[File]) -> int:
+    """Bytes of the files that rows are read from; those of pictures hold none."""
+    return 0 if source.format in BY_PATH else sum(file_size(file.path) for file in files)
 
 
 def _files(name: str, source: Source, landing: Landing | None) -> list[File]:

@@ -191,10 +191,7 @@ class _Remembered:
 
 
 def _remember(jvm: Any) -> None:
-    """Keep what pyspark asks the JVM for at every column: it looks for such names in all jars of every package.
-
-    Of an ingest of some thousand rows in two domains this took a quarter of the time.
-    """
+    """Keep what pyspark asks the JVM for at every column: it looks through all jars for such a name."""
     for name in ("functions", "PythonUtils"):
         setattr(jvm, name, _Remembered(getattr(jvm, name)))
     for name in ("SparkSession", "SparkSession$", "org"):
@@ -240,10 +237,7 @@ def translated(what: str) -> Iterator[None]:
 
 @contextmanager
 def interpreted(spark: SparkSession, wanted: bool) -> Iterator[None]:
-    """Have expressions evaluated as they are rather than compiled to Java first, if `wanted`, within the block.
-
-    Compiling the queries of an ingest takes 20 seconds of a processor, whatever the number of rows.
-    """
+    """Have expressions evaluated as they are rather than compiled to Java first, if `wanted`, within the block."""
     before: dict[str, str | None] = {name: spark.conf.get(name, None) for name in INTERPRETED}
     try:
         for name, value in INTERPRETED.items() if wanted else ():
