@@ -97,18 +97,6 @@ def output(ingested: Ingest) -> Output:
     return ingested(FILES, GRAPH)
 
 
-def test_large_sources_by_compiled_queries_come_to_the_same(
-    ingested: Ingest, output: Output, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("kg.sources.LARGE", -1)  # read in parts, kept on disk and compiled
-    large = ingested(FILES, GRAPH)
-    assert large.manifest.figures == output.manifest.figures
-    assert (large.manifest.tables, large.manifest.meta) == (output.manifest.tables, output.manifest.meta)
-    for table in (name for name in output.manifest.tables if not name.startswith("quarantine/")):
-        columns = output.read(table).column_names
-        assert rows(large, table, *columns) == rows(output, table, *columns), table
-
-
 def rows(output: Output, table: str, *columns: str) -> list[tuple[Any, ...]]:
     found = output.read(table, list(columns)).to_pylist()
     return sorted((tuple(row[c] for c in columns) for row in found), key=str)

@@ -1,4 +1,4 @@
-"""Large sources are kept on disk while they are cleaned, and nothing tells from the tables."""
+"""Large sources are kept on disk and their queries compiled, and nothing tells from the tables."""
 
 from collections.abc import Callable
 from datetime import date, datetime
@@ -43,6 +43,7 @@ def test_a_large_source_makes_the_same_tables(ingested: Ingest, monkeypatch: pyt
     assert len(used) > len(FILES)
     assert content(large) == content(small)
     assert large.manifest.figures == small.manifest.figures
+    assert (large.manifest.tables, large.manifest.meta) == (small.manifest.tables, small.manifest.meta)
     assert not Path(large.location("stored")).exists()
 
 
