@@ -18,17 +18,17 @@ _MARKER = f"MATCH (p:{PROJECT} {{key: 'project'}})"
 
 READ_MARKER = f"{_MARKER} RETURN p.load, p.loading, p.held, p.schema, p.accepted"
 WRITE_MARKER = f"{_MARKER} SET p += $properties RETURN count(*)"
-QUEUE = f"OPTIONAL {_MARKER} SET p._turn = true REMOVE p._turn"
-"""Lets transactions that each create relationships go on one by one, from here to the end of their commit.
-
-A new relationship is linked with its neighbours in the chains of both its nodes, so two transactions lock each other
-out even where they have no node in common. Where the marker node is lacking nobody waits.
-"""
 UNIQUE_BATCH = f"CREATE CONSTRAINT `crossgraph batch` IF NOT EXISTS FOR (b:{BATCH}) REQUIRE b.id IS UNIQUE"
 ADD_BATCH = (
     f"CREATE (b:{BATCH} {{id: $id, load: $load, table: $table, step: $step, batch: $batch, changed: $changed, "
     "created: $created, refused: $refused}) RETURN count(*)"
 )
+ADD_BATCH_IN_TURN = f"OPTIONAL {_MARKER} SET p._turn = true REMOVE p._turn WITH count(*) AS turn {ADD_BATCH}"
+"""The same, last in its transaction, for those that each create relationships: they go on one by one to their end.
+
+A commit links new relationships with their neighbours in the chains of both nodes, so two commits can lock each other
+out even where they have no node in common. Where the marker node is lacking nobody waits.
+"""
 READ_BATCHES = f"MATCH (b:{BATCH} {{load: $load}}) RETURN b.id, b.changed, b.created, b.refused"
 FIND_BATCH = f"MATCH (b:{BATCH} {{id: $id}}) RETURN b.changed, b.created, b.refused"
 COUNT_NODES = f"MATCH (n) WHERE NOT n:{PROJECT} RETURN count(n)"
@@ -81,7 +81,7 @@ def create_relationships(edge: EdgeType, columns: Mapping[str, pa.DataType]) -> 
     return (
         f"{_looked_up('sources', edge.source)} {_looked_up('targets', edge.target)} "
         f"WITH sources, targets WHERE size(sources) = size($sources) AND size(targets) = size($targets) "
-        f"{QUEUE} WITH sources, targets UNWIND $rows AS row WITH sources[row[0]] AS a, targets[row[1]] AS b, row "
+        f"UNWIND $rows AS row WITH sources[row[0]] AS a, targets[row[1]] AS b, row "
         f"CREATE (a)-[r:{quote(edge.type)} {{row_id: row[2], _hash: row[3]{_map(columns, 4)}}}]->(b) RETURN count(*)"
     )
 

@@ -38,6 +38,8 @@ class Statement:
     """The query's parameters for some rows."""
     otherwise: str | None = None
     """What takes its place when nodes with these keys are there after all."""
+    in_turn: bool = False
+    """Whether only one batch of it may be committed at a time."""
 
 
 @dataclass
@@ -83,8 +85,8 @@ class Ledger:
     ) -> Iterator[tuple[pa.RecordBatch, Done]]:
         """Commit batches as `write` does, numbered from 0, and give each with what became of it, in their order.
 
-        While the server commits one the next is sent and its nodes are looked up. The statement must not make two
-        transactions wait for each other: its rows touch nothing in common, or it queues (`cypher_load.QUEUE`).
+        While the server commits one the next is sent and prepared. The statement must not make two transactions wait
+        for each other: its rows touch nothing in common, or it is committed `in_turn`.
         """
 
         def attempt(numbered: tuple[int, pa.RecordBatch]) -> tuple[Place, pa.RecordBatch, Done | StoreError | None]:
@@ -156,7 +158,8 @@ class Ledger:
             [[changed]] = result.values()
             counters = result.consume().counters
             done = Done(int(changed), counters.nodes_created + counters.relationships_created)
-            transaction.run(cypher_load.ADD_BATCH, self._entry(place, done, None)).consume()
+            add = cypher_load.ADD_BATCH_IN_TURN if statement.in_turn else cypher_load.ADD_BATCH
+            transaction.run(add, self._entry(place, done, None)).consume()
             return done
 
         return self._store.transact(work)

@@ -29,7 +29,7 @@ from kg.schema_change import check_schema, replaced
 from kg.store import Progress, Store, silent
 from kg.tables import Draft, Output, fingerprint
 
-PLAN = 1
+PLAN = 2
 """Raise it when the same tables and sizes come to other batches: a load that died before then is not continued."""
 DRIFTED = "others wrote meanwhile"
 

@@ -96,7 +96,7 @@ class Steps:
         edge = EdgeType.parse(diff.table.partition("/")[2])
         types = columns_of(self.tables, diff.table)
         self._refuse_lost(diff.table, _ends(edge))
-        create = Statement(cypher_load.create_relationships(edge, types), as_edges)
+        create = Statement(cypher_load.create_relationships(edge, types), as_edges, in_turn=True)
         update = Statement(cypher_load.update_relationships(edge, types), as_rows)
         self._write(diff, CREATED, "create", create, self.edge_rows)
         self._write(diff, UPDATED, "update", update, self.edge_rows)
