@@ -17,7 +17,7 @@ from kg.graph_digest import digest
 from kg.store import Store
 
 # The first test here pays for the whole demo, on whatever machine this is.
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from kg.store import Store
 from kg.tables import Workspace
 
 # The first test here pays for the whole demo, on whatever machine this is.
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def current(demo, stage: str):

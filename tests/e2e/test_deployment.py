@@ -15,7 +15,7 @@ from kg.server_home import free_port
 from kg.tables import Workspace
 
 # The first test here pays for the whole demo, on whatever machine this is.
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,7 +13,7 @@ README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
 QUERIES = re.findall(r"\n([^\n]+)\n\n```cypher\n(.*?)```", README, re.DOTALL)
 
 # The first test here may pay for the whole demo.
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

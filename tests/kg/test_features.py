@@ -62,7 +62,14 @@ def check(got: dict[str, dict[tuple[str, str], Any]], graph: nx.MultiDiGraph) ->
     assert got["pagerank"] == pytest.approx({node: rank * len(graph) for node, rank in ranks.items()}, rel=0.04)
 
 
-@pytest.mark.parametrize("graph", [(NODES, EDGES), random_graph(1), random_graph(2)], ids=["by hand", "1", "2"])
+@pytest.mark.parametrize(
+    "graph",
+    [
+        pytest.param((NODES, EDGES), id="by hand"),
+        pytest.param(random_graph(1), id="1"),
+        pytest.param(random_graph(2), id="2", marks=pytest.mark.slow),
+    ],
+)
 def test_features_equal_those_of_networkx(spark: SparkSession, graph: Graph) -> None:
     got = found(spark, graph, ALL)
     check(got, network(*graph))
@@ -111,7 +118,7 @@ def test_communities_are_those_of_networkx_in_any_order_of_rows(spark: SparkSess
     assert found(spark, ({k: v[::-1] for k, v in nodes.items()}, turned), wanted)["community"] == got
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_at_the_end_everyone_is_where_most_of_its_neighbours_are(spark: SparkSession, seed: int) -> None:
     # What label propagation ends with by definition (Raghavan et al. 2007), on graphs without clear groups.
     nodes, edges = random_graph(seed)
