@@ -4,6 +4,8 @@ SHELL := /bin/sh
 .DELETE_ON_ERROR:
 .PHONY: help setup lock check test test-slow demo clean
 
+# Each has a Neo4j and a Spark of its own, some 3 GiB.
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 # Each stamp says that its step was done with the files it depends on.
@@ -23,8 +25,8 @@ check: $(INSTALLED) ## format, lint, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: setup check ## all checks, then all tests but the slow ones
-	$(BIN)/python -m pytest -m "not slow"
+test: setup check ## all checks, then all tests but the slow ones, by two processes (WORKERS=2)
+	$(BIN)/python -m pytest -m "not slow" --numprocesses=$(WORKERS) --dist=loadfile
 
 test-slow: setup ## the tests that run whole commands or kill servers
 	$(BIN)/python -m pytest -m slow
