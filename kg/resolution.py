@@ -38,6 +38,16 @@ class Comparison(Section):
     """From which difference two values are no longer alike: of `number` (default 0: they are equal or not), and the
     share of edits of `edit` (default 0.5: nothing is left of two names that differ in half of their letters)."""
 
+    common: int | None = Field(None, ge=2)
+    """Of `equal`: a value that more records than this have counts as missing. For what should be one's own, such as an
+    e-mail address: those who share "unknown@unknown" share nothing."""
+
+    @model_validator(mode="after")
+    def _of_equal(self) -> Self:
+        if self.common is not None and self.by != "equal":
+            raise ValueError("`common` goes with `by: equal`")
+        return self
+
     @property
     def weights(self) -> tuple[float, float]:
         """The weights where two are equal, and where they have nothing in common."""

@@ -62,9 +62,23 @@ def read_both(place: str, nodes: Mapping[str, DataFrame], across: Across) -> Rec
 def _records(frames: list[DataFrame], config: Matching) -> Records:
     """Count and, of two labels, stack."""
     frame = frames[0] if len(frames) == 1 else kept(packed(reduce(DataFrame.unionAll, frames)))
+    count = frame.count()
+    for name, comparison in config.compare.items():
+        if comparison.common is not None:
+            frame = _without_common(frame, compared(name), comparison.common)
     matches = [F.col(f"_match{i}") for i in range(len(config.match))]
     blocks = [F.col(f"_block{i}") for i in range(len(config.block))]
-    return Records(frame, frame.count(), len(frames), matches, blocks)
+    return Records(frame, count, len(frames), matches, blocks)
+
+
+def _without_common(frame: DataFrame, column: str, most: int) -> DataFrame:
+    """The records, null in a column where more of them than `most` have the value."""
+    common = kept(frame.where(F.col(column).isNotNull()).groupBy(column).count().where(F.col("count") > most))
+    if not common.count():
+        return frame
+    found = frame.join(F.broadcast(common.withColumnRenamed("count", "_common")), on=column, how="left")
+    value = F.when(F.col("_common").isNull(), F.col(column)).alias(column)
+    return found.select(*(value if name == column else name for name in frame.columns))
 
 
 def _read(

@@ -55,8 +55,8 @@ PERSONS = Resolution.model_validate(
         ],
         "compare": {
             "name": {"value": NAME, "by": "edit", "weight": 2},
-            "email": {"value": EMAIL, "by": "equal", "weight": 2, "against": 0.5},
-            "phone": {"value": f"right({DIGITS}, 9)", "by": "equal", "weight": 2, "against": 0.5},
+            "email": {"value": EMAIL, "by": "equal", "weight": 2, "against": 0.5, "common": 50},
+            "phone": {"value": f"right({DIGITS}, 9)", "by": "equal", "weight": 2, "against": 0.5, "common": 50},
             # Two dates of one century have more than half of their signs in common: three edits are no typo.
             "born": {"value": BORN, "by": "edit", "tolerance": 0.3, "weight": 3},
             "city": {"value": "city", "by": "edit", "weight": 0.5, "against": 0.25},

@@ -88,6 +88,24 @@ def test_namesakes_of_one_city_of_whom_nothing_else_is_known_are_not_the_same(sp
     assert found.groups and [(r.alias, r.key) for r in found.groups.aliases.collect()] == [("d", "c")]
 
 
+@pytest.mark.parametrize(("common", "merged"), [(None, {"b", "d"}), (2, {"d"}), (3, {"b", "d"})])
+def test_a_value_that_too_many_have_counts_as_missing(
+    spark: SparkSession, common: int | None, merged: set[str]
+) -> None:
+    age = {"value": "age", "by": "equal", "weight": 7, "common": common}
+    compare = {"name": {"value": "name", "weight": 2}, "city": {"value": "city", "weight": 0.5}, "age": age}
+    config = Resolution(block=["name"], compare=compare, stop=1)
+    rows = [("a", "Ann Lee", "R", 0, 2), ("b", "Ann Lee", "R", 0, 2), ("e", "Ida Fox", "R", 0, 2)]
+    rows += [("c", "Eva Roe", "R", 41, 3), ("d", "Eva Roe", "S", 41, 3)]
+    found = resolve("User", spark.createDataFrame(rows, COLUMNS), config)
+    assert found.groups and {r.alias for r in found.groups.aliases.collect()} == merged
+
+
+def test_only_equal_values_can_be_too_common() -> None:
+    with pytest.raises(ValidationError, match="`common` goes with `by: equal`"):
+        Resolution(block=["name"], compare={"name": {"value": "name", "by": "edit", "common": 9}})
+
+
 def test_a_chain_is_cut_where_its_ends_have_nothing_in_common(spark: SparkSession) -> None:
     # Each next name has two letters more of the last one's; a and c share no letter. a has most values.
     rows = [("a", "aaaaaa", "R", 1, 3), ("b", "aaabbb", "R", None, 2), ("c", "bbbbbb", "R", None, 2)]
