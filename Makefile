@@ -4,7 +4,7 @@ SHELL := /bin/sh
 .DELETE_ON_ERROR:
 .PHONY: help setup lock check test test-slow demo clean
 
-# Each has a Neo4j and a Spark of its own, some 3 GiB.
+# How many processes share the tests of `make test`; each has a Neo4j and a Spark of its own, some 3 GiB.
 WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
