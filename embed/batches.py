@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from embed.config import EmbedConfig
-from embed.graph import REVERSE, Canonical, reverse_types
+from embed.graph import Canonical, reverse_types
 from embed.infer import relations
 from embed.layers import Hop, Relation
 from embed.model import Inputs
@@ -64,7 +64,7 @@ def full_graph_batches(
     graph: dgl.DGLHeteroGraph, inputs: Inputs, catalogue: Catalogue, targets: dict[str, EdgeType], config: EmbedConfig
 ) -> Iterator[Batch]:
     """Every target edge once, `batch_size` at a time; messages pass over all other edges of the graph."""
-    generator = _generator()
+    generator, device, back = _generator(), inputs.device, reverse_types(graph)
     everything = {label: graph.num_nodes(label) for label in graph.ntypes}
     labels = [label for label in targets if everything[label]]
     starts = _starts(labels, everything)
@@ -74,32 +74,19 @@ def full_graph_batches(
     order = torch.randperm(sum(sizes), generator=generator)
     owner = torch.repeat_interleave(torch.arange(len(labels)), torch.tensor(sizes))
     within = torch.cat([torch.arange(size) for size in sizes])
-    fixed = relations(graph)
+    fixed = relations(graph, device)
     last = {label: everything[label] for label in [catalogue.user_label, *labels]}
     counts = [everything] * (config.graph.layers - 1) + [last]
     for chosen in order.split(config.batch_size):
         hop, edges, pools = dict(fixed), {}, {}
         for i, label in enumerate(labels):
             rows = within[chosen[owner[chosen] == i]]
-            hop |= _without(graph, etypes[label], ends[label], rows)
+            for etype in (etypes[label], back[etypes[label]]):
+                hop[etype] = Relation(fixed[etype].edges.without(rows.to(device)), fixed[etype].src, fixed[etype].dst)
             edges[label] = ends[label][:, rows] + torch.tensor([[0], [starts[label]]])
             stop = starts[label] + everything[label]
             pools[label] = sample_negatives(starts[label], stop, config.negatives, generator)
         yield Batch([hop] * config.graph.layers, inputs, counts, labels, _by_domain(catalogue, edges, pools))
-
-
-def _without(graph: dgl.DGLHeteroGraph, etype: Canonical, ends: Tensor, rows: Tensor) -> dict[Canonical, Relation]:
-    """The relation and its reverse without some edges."""
-    keep = torch.ones(ends.shape[1], dtype=torch.bool)
-    keep[rows] = False
-    src, dst = ends[:, keep]
-    source, type_, target = etype
-    back = (target, REVERSE + type_, source)
-    size = {source: graph.num_nodes(source), target: graph.num_nodes(target)}
-    return {
-        etype: Relation(dgl.heterograph({etype: (src, dst)}, size)[etype]),
-        back: Relation(dgl.heterograph({back: (dst, src)}, size)[back]),
-    }
 
 
 class _PoolSampler:
@@ -123,7 +110,7 @@ def sampled_batches(
     graph: dgl.DGLHeteroGraph, inputs: Inputs, catalogue: Catalogue, targets: dict[str, EdgeType], config: EmbedConfig
 ) -> Iterator[Batch]:
     """Every target edge once, `batch_size` at a time; messages pass over `fanout` sampled neighbours by relation."""
-    generator = _generator()
+    generator, device = _generator(), inputs.device
     etypes = {(edge.source, edge.type, label): label for label, edge in targets.items()}
     sampler = dgl.dataloading.as_edge_prediction_sampler(
         dgl.dataloading.NeighborSampler([config.graph.fanout] * config.graph.layers),
@@ -144,4 +131,4 @@ def sampled_batches(
                 edges[label] = torch.stack(pairs.edges(etype=etype)) + torch.tensor([[0], [starts[label]]])
                 pools[label] = negatives.edges(etype=etype)[1] + starts[label]
         tasks = _by_domain(catalogue, edges, pools)
-        yield Batch([relations(block) for block in blocks], inputs.take(rows), counts, labels, tasks)
+        yield Batch([relations(block, device) for block in blocks], inputs.take(rows), counts, labels, tasks)

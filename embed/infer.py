@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from embed.graph import Placement
-from embed.layers import Hop, Relation, compacted
+from embed.layers import Hop, relation
 from embed.model import Fused, Inputs, Network, State
 
 
@@ -44,10 +44,9 @@ class Embeddings:
         return (self.users["z"] if users is None else self.users["z"][users]) @ self.items["z"].T
 
 
-def relations(graph: dgl.DGLHeteroGraph) -> Hop:
+def relations(graph: dgl.DGLHeteroGraph, device: torch.device) -> Hop:
     """The graph's relations one by one, as layers take them; in a block the target rows lead the source rows."""
-    whole = not graph.is_block
-    return {etype: compacted(graph[etype]) if whole else Relation(graph[etype]) for etype in graph.canonical_etypes}
+    return {etype: relation(graph[etype], device) for etype in graph.canonical_etypes}
 
 
 @torch.inference_mode()
@@ -66,7 +65,7 @@ def embed_graph(
         last = depth == len(network.layers) - 1
         labels = ends if last else network.shape.labels
         parts = []
-        for hop, rows, counts in _layer_batches(graph, labels, batch_size):
+        for hop, rows, counts in _layer_batches(graph, labels, batch_size, network.device):
             here, around = _rows(state, rows), nodes.take(rows)
             after = network.step(hop, around, here, counts)
             sources = {label: len(index) for label, index in rows.items()}
@@ -78,12 +77,12 @@ def embed_graph(
 
 
 def _layer_batches(
-    graph: dgl.DGLHeteroGraph, labels: list[str], batch_size: int | None
+    graph: dgl.DGLHeteroGraph, labels: list[str], batch_size: int | None, device: torch.device
 ) -> Iterator[tuple[Hop, dict[str, Tensor], dict[str, int]]]:
     """Relations, rows of the source nodes by label, and how many leading ones are targets."""
     if batch_size is None:
         rows = {label: torch.arange(graph.num_nodes(label)) for label in graph.ntypes}
-        yield relations(graph), rows, {label: len(rows[label]) for label in labels}
+        yield relations(graph, device), rows, {label: len(rows[label]) for label in labels}
         return
     longest = max(graph.num_nodes(label) for label in labels)
     for start in range(0, longest, batch_size):
@@ -94,7 +93,7 @@ def _layer_batches(
         }
         block = dgl.to_block(dgl.in_subgraph(graph, seeds), seeds)
         rows = {label: block.srcnodes[label].data[dgl.NID] for label in block.srctypes}
-        yield relations(block), rows, {label: len(index) for label, index in seeds.items()}
+        yield relations(block, device), rows, {label: len(index) for label, index in seeds.items()}
 
 
 def _rows(state: State, rows: dict[str, Tensor]) -> State:

@@ -1,8 +1,4 @@
-"""Graph convolutions over one relation, and the layer that runs them over all relations of a heterograph.
-
-A relation is a (bipartite) DGL graph: a slice of a heterograph or of a sampled block. Its kernels run where the graph
-lies; where DGL's build knows no GPU only they do, and the features travel.
-"""
+"""Graph convolutions over one relation, and the layers that run them over all relations of a heterograph."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,29 +6,32 @@ from typing import Literal
 
 import dgl
 import torch
-from dgl import ops
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from embed.messages import Edges, attention_sum, edge_softmax, neighbour_sum
+
 Canonical = tuple[str, str, str]
+WEIGHT = "message"
+"""Edge data of a graph that models see: what its messages are multiplied by."""
 
 
 @dataclass(frozen=True)
 class Relation:
     """One relation's edges; a rare one is numbered over the nodes that it touches, and so costs no more than they."""
 
-    graph: dgl.DGLHeteroGraph
+    edges: Edges
     src: Int[Tensor, " src"] | None = None
-    """Rows of the source label that the graph's sources are; None: all of them."""
+    """Rows of the source label that the edges' sources are; None: all of them."""
     dst: Int[Tensor, " dst"] | None = None
     """Likewise of the target label; None: its leading rows."""
 
     def sources(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "src d"]:
-        """The rows of the graph's source nodes."""
+        """The rows of the edges' source nodes."""
         return x if self.src is None else x[self.src]
 
     def targets(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "dst d"]:
-        """The rows of the graph's target nodes."""
+        """The rows of the edges' target nodes."""
         return x if self.dst is None else x[self.dst]
 
 
@@ -46,19 +45,19 @@ def slot(*names: str) -> str:
     return "-".join(("of", *names))
 
 
-def compacted(graph: dgl.DGLHeteroGraph) -> Relation:
-    """A relation without the nodes that it does not touch, where it leaves most of either side untouched."""
-    src, dst = graph.edges()
+def relation(graph: dgl.DGLHeteroGraph, device: torch.device) -> Relation:
+    """A slice of a heterograph; nodes that it does not touch are left out where they are most of a side."""
+    weight = graph.edata.get(WEIGHT)
+    if graph.is_block:
+        return Relation(Edges.of(graph, weight).to(device))
+    src, dst = graph.edges(order="eid")
     sources, source = torch.unique(src, return_inverse=True)
     targets, target = torch.unique(dst, return_inverse=True)
-    etype = graph.canonical_etypes[0]
     n_src, n_dst = graph.num_nodes(graph.srctypes[0]), graph.num_nodes(graph.dsttypes[0])
     if 2 * len(sources) > n_src and 2 * len(targets) > n_dst:
-        return Relation(graph)
-    # Both ends get a name of their own, for a relation within one label would share its nodes.
-    etype = ("source", etype[1], "target")
-    sizes = {"source": len(sources), "target": len(targets)}
-    return Relation(dgl.heterograph({etype: (source, target)}, sizes), sources, targets)
+        return Relation(Edges.of(graph, weight).to(device))
+    edges = Edges(source, target, len(sources), len(targets), weight)
+    return Relation(edges.to(device), sources.to(device), targets.to(device))
 
 
 def scatter(total: Float[Tensor, "n d"], parts: list[tuple[Relation, Float[Tensor, "dst d"]]]) -> Float[Tensor, "n d"]:
@@ -72,31 +71,21 @@ def scatter(total: Float[Tensor, "n d"], parts: list[tuple[Relation, Float[Tenso
     return total.index_add(0, torch.cat([dst for dst, _ in rare]), torch.cat([rows for _, rows in rare]))
 
 
-def copy_sum(graph: dgl.DGLHeteroGraph, x: Float[Tensor, "src d"]) -> Float[Tensor, "dst d"]:
-    """Sum over a node's in-neighbours."""
-    return ops.copy_u_sum(graph, x.to(graph.device)).to(x.device)
-
-
-def in_degrees(graph: dgl.DGLHeteroGraph, like: Tensor) -> Float[Tensor, " dst"]:
-    """In-degrees, at least 1, on the device and in the type of `like`."""
-    return graph.in_degrees().clamp(min=1).to(like)
-
-
 def mapped_sum(
-    graph: dgl.DGLHeteroGraph, linear: nn.Module, x: Float[Tensor, "src a"], scale: Float[Tensor, " dst"], n_dst: int
+    edges: Edges, linear: nn.Module, x: Float[Tensor, "src a"], scale: Float[Tensor, " dst"]
 ) -> Float[Tensor, "dst b"]:
     """A linear map of the scaled sum over in-neighbours, applied on the side with fewer nodes: that saves but time."""
-    before = len(x) < n_dst
-    summed: Tensor = copy_sum(graph, linear(x) if before else x) * scale[:, None]
+    before = edges.n_src < edges.n_dst
+    summed = neighbour_sum(edges, linear(x) if before else x) * scale[:, None]
     return summed if before else linear(summed)
 
 
 class SAGEConv(nn.Module):
     r"""Neighbour part of GraphSAGE with mean aggregation, Hamilton et al. (2017), algorithm 1.
 
-    .. math:: h_i = W \cdot \operatorname{mean}_{j \in N(i)} x_j
+    .. math:: h_i = W \cdot \operatorname{mean}_{j \in N(i)} w_{ji} x_j
 
-    With the layer's own linear map of :math:`x_i` added it equals ``dgl.nn.SAGEConv(…, 'mean')``.
+    With the layer's own linear map of :math:`x_i` added it equals ``dgl.nn.SAGEConv(…, 'mean')``, weights and all.
     """
 
     def __init__(self, d_in: int, d_out: int) -> None:
@@ -104,20 +93,18 @@ class SAGEConv(nn.Module):
         super().__init__()
         self.linear = nn.Linear(d_in, d_out, bias=False)
 
-    def forward(
-        self, graph: dgl.DGLHeteroGraph, src: Float[Tensor, "src a"], dst: Float[Tensor, "dst a"]
-    ) -> Float[Tensor, "dst b"]:
-        """`dst` gives the number of rows alone; nodes without neighbours get zeros."""
-        return mapped_sum(graph, self.linear, src, 1 / in_degrees(graph, src), len(dst))
+    def forward(self, edges: Edges, src: Float[Tensor, "src a"], dst: Float[Tensor, "dst a"]) -> Float[Tensor, "dst b"]:
+        """`dst` is not looked at; nodes without neighbours get zeros."""
+        return mapped_sum(edges, self.linear, src, 1 / edges.in_degrees.clamp(min=1))
 
 
 class GCNConv(nn.Module):
     r"""Symmetrically normalised convolution, Kipf and Welling (2017), eq. 2, over a bipartite relation.
 
-    .. math:: h_i = W \sum_{j \in N(i)} x_j / \sqrt{d_i d_j}
+    .. math:: h_i = W \sum_{j \in N(i)} w_{ji} \, x_j / \sqrt{d_i d_j}
 
     The norm is applied to nodes, not edges: on a CPU that is an order of magnitude cheaper. Equals
-    ``dgl.nn.GraphConv(norm='both', bias=False)``.
+    ``dgl.nn.GraphConv(norm='both', bias=False)``, edge weights included (degrees count edges).
     """
 
     def __init__(self, d_in: int, d_out: int) -> None:
@@ -125,20 +112,20 @@ class GCNConv(nn.Module):
         super().__init__()
         self.linear = nn.Linear(d_in, d_out, bias=False)
 
-    def forward(
-        self, graph: dgl.DGLHeteroGraph, src: Float[Tensor, "src a"], dst: Float[Tensor, "dst a"]
-    ) -> Float[Tensor, "dst b"]:
-        """`dst` gives the number of rows alone; nodes without neighbours get zeros."""
-        x = src * graph.out_degrees().clamp(min=1).to(src).rsqrt()[:, None]
-        return mapped_sum(graph, self.linear, x, in_degrees(graph, src).rsqrt(), len(dst))
+    def forward(self, edges: Edges, src: Float[Tensor, "src a"], dst: Float[Tensor, "dst a"]) -> Float[Tensor, "dst b"]:
+        """`dst` is not looked at; nodes without neighbours get zeros."""
+        x = src * edges.out_degrees.clamp(min=1).rsqrt()[:, None]
+        return mapped_sum(edges, self.linear, x, edges.in_degrees.clamp(min=1).rsqrt())
 
 
 class GATConv(nn.Module):
     r"""Attention over neighbours, Veličković et al. (2018), eq. 1 to 5; heads are concatenated.
 
-    .. math:: h_i = \sum_{j \in N(i)} \operatorname{softmax}_j(\operatorname{LeakyReLU}(a^\top [W x_i, W x_j])) W x_j
+    .. math::
+        h_i = \sum_{j \in N(i)} w_{ji}
+            \operatorname{softmax}_j(\operatorname{LeakyReLU}(a^\top [W x_i, W x_j])) W x_j
 
-    Equals ``dgl.nn.GATConv(…, bias=False)`` with one map for both ends.
+    Equals ``dgl.nn.GATConv(…, bias=False)`` with one map for both ends, edge weights included.
     """
 
     def __init__(self, d_in: int, d_out: int, heads: int = 4) -> None:
@@ -153,17 +140,17 @@ class GATConv(nn.Module):
         nn.init.xavier_normal_(self.left)
         nn.init.xavier_normal_(self.right)
 
-    def forward(
-        self, graph: dgl.DGLHeteroGraph, src: Float[Tensor, "src a"], dst: Float[Tensor, "dst a"]
-    ) -> Float[Tensor, "dst b"]:
+    def forward(self, edges: Edges, src: Float[Tensor, "src a"], dst: Float[Tensor, "dst a"]) -> Float[Tensor, "dst b"]:
         """Nodes without neighbours get zeros."""
+        edges = edges.kept
         values = self.linear(src).view(len(src), self.heads, -1)
         own = self.linear(dst).view(len(dst), self.heads, -1)
-        left, right = (values * self.left).sum(-1, keepdim=True), (own * self.right).sum(-1, keepdim=True)
-        home = graph.device
-        logits = nn.functional.leaky_relu(ops.u_add_v(graph, left.to(home), right.to(home)), 0.2)
-        mixed = ops.u_mul_e_sum(graph, values.to(home), ops.edge_softmax(graph, logits))
-        return mixed.to(src.device).flatten(1)
+        left, right = (values * self.left).sum(-1), (own * self.right).sum(-1)
+        logits = nn.functional.leaky_relu(left[edges.src] + right[edges.dst], 0.2)
+        attention = edge_softmax(edges, logits)
+        if edges.weight is not None:
+            attention = attention * edges.weight[:, None]
+        return attention_sum(edges, values, attention).flatten(1)
 
 
 def make_conv(kind: Kind, d_in: int, d_out: int, heads: int) -> nn.Module:
@@ -199,8 +186,8 @@ class HeteroLayer(nn.Module):
         parts: dict[str, list[tuple[Relation, Tensor]]] = {label: [] for label in targets}
         for etype, relation in hop.items():
             source, _, target = etype
-            if target in own and relation.graph.num_edges() and (name := slot(*etype)) in self.convs:
-                rows = self.convs[name](relation.graph, relation.sources(x[source]), relation.targets(own[target]))
+            if target in own and len(relation.edges) and (name := slot(*etype)) in self.convs:
+                rows = self.convs[name](relation.edges, relation.sources(x[source]), relation.targets(own[target]))
                 parts[target].append((relation, rows))
         sums = {label: scatter(self.own[slot(label)](rows), parts[label]) for label, rows in own.items()}
         return {label: own[label] + self.dropout(torch.relu(self.norm[slot(label)](s))) for label, s in sums.items()}
@@ -220,9 +207,9 @@ def propagate(
     scaled = {label: rows * scale[label][:, None] for label, rows in x.items()}
     for etype, relation in hop.items():
         source, _, target = etype
-        if etype in relations and target in sums and relation.graph.num_edges():
-            summed = copy_sum(relation.graph, relation.sources(scaled[source]))
-            degrees = relation.graph.in_degrees().to(summed)
+        if etype in relations and target in sums and len(relation.edges):
+            summed = neighbour_sum(relation.edges, relation.sources(scaled[source]))
+            degrees = relation.edges.in_degrees
             sums[target] = scatter(sums[target], [(relation, summed)])
             counts[target] = scatter(counts[target], [(relation, degrees)])
     return {label: rows / counts[label].clamp(min=1)[:, None] for label, rows in sums.items()}

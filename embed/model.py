@@ -63,6 +63,11 @@ class Inputs:
             cut(self.scale),
         )
 
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return next(iter(self.features.values())).device
+
     def counts(self) -> dict[str, int]:
         """Nodes by label."""
         return {label: len(rows) for label, rows in self.features.items()}
@@ -118,6 +123,11 @@ class Network(nn.Module):
             {side: make_fusion(config.fusion, 1 + len(shape.views), dim) for side in ("user", "item")}
         )
         self._interactions = set(shape.interactions)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self.gate.device
 
     @property
     def views(self) -> list[str]:

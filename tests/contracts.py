@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from embed.fusion import Fusion, make_fusion
 from embed.layers import Kind, make_conv
+from embed.messages import Edges
 from recommend.baselines import Scorer
 
 D_IN, D_OUT = 6, 8
@@ -29,7 +30,9 @@ class ConvContract:
 
     kind: ClassVar[Kind]
 
-    def reference(self, conv: nn.Module, graph: dgl.DGLHeteroGraph, src: Tensor, dst: Tensor) -> Tensor:
+    def reference(
+        self, conv: nn.Module, graph: dgl.DGLHeteroGraph, ends: tuple[Tensor, Tensor], weight: Tensor | None
+    ) -> Tensor:
         """What `dgl.nn` makes of it with the same weights."""
         raise NotImplementedError
 
@@ -38,36 +41,57 @@ class ConvContract:
         torch.manual_seed(1)
         return make_conv(self.kind, D_IN, D_OUT, heads=2)
 
-    def test_shape(self, conv: nn.Module) -> None:
-        assert conv(*bipartite()).shape == (7, D_OUT)
-
-    def test_a_node_without_neighbours_gets_zeros(self, conv: nn.Module) -> None:
-        assert not conv(*bipartite())[6].any()
-        assert conv(*bipartite())[:6].any()
-
-    def test_the_order_of_edges_does_not_matter(self, conv: nn.Module) -> None:
+    @pytest.fixture
+    def given(self) -> tuple[Edges, Tensor, Tensor]:
         graph, src, dst = bipartite()
-        order = torch.randperm(graph.num_edges(), generator=torch.Generator().manual_seed(5))
-        u, v = graph.edges()
-        shuffled = dgl.heterograph({("a", "r", "b"): (u[order], v[order])}, {"a": 12, "b": 7})
-        torch.testing.assert_close(conv(graph, src, dst), conv(shuffled, src, dst))
+        return Edges.of(graph), src, dst
 
-    def test_the_smaller_side_does_not_matter(self, conv: nn.Module) -> None:
+    def test_shape(self, conv: nn.Module, given: tuple[Edges, Tensor, Tensor]) -> None:
+        assert conv(*given).shape == (7, D_OUT)
+
+    def test_a_node_without_neighbours_gets_zeros(self, conv: nn.Module, given: tuple[Edges, Tensor, Tensor]) -> None:
+        assert not conv(*given)[6].any()
+        assert conv(*given)[:6].any()
+
+    def test_the_order_of_edges_does_not_matter(self, conv: nn.Module, given: tuple[Edges, Tensor, Tensor]) -> None:
+        edges, src, dst = given
+        order = torch.randperm(len(edges), generator=torch.Generator().manual_seed(5))
+        shuffled = Edges(edges.src[order], edges.dst[order], 12, 7)
+        torch.testing.assert_close(conv(edges, src, dst), conv(shuffled, src, dst))
+
+    def test_the_smaller_side_does_not_matter(self, conv: nn.Module, given: tuple[Edges, Tensor, Tensor]) -> None:
         """Two copies of the targets make the source side the smaller one; the rows stay the same."""
-        graph, src, dst = bipartite()
-        u, v = graph.edges()
-        doubled = dgl.heterograph({("a", "r", "b"): (torch.cat([u, u]), torch.cat([v, v + 7]))}, {"a": 12, "b": 14})
-        if self.kind == "gcn":
-            src = src * torch.sqrt(torch.tensor(2.0))  # each source has twice the degree now
+        edges, src, dst = given
+        doubled = Edges(torch.cat([edges.src] * 2), torch.cat([edges.dst, edges.dst + 7]), 12, 14)
+        more = src * torch.sqrt(torch.tensor(2.0)) if self.kind == "gcn" else src  # sources have twice the degree now
         torch.testing.assert_close(
-            conv(doubled, src, torch.cat([dst, dst]))[:7], conv(*bipartite()), rtol=1e-4, atol=1e-5
+            conv(doubled, more, torch.cat([dst, dst]))[:7], conv(edges, src, dst), rtol=1e-4, atol=1e-5
         )
 
-    def test_equals_dgl(self, conv: nn.Module) -> None:
+    def test_hidden_edges_are_not_there(self, conv: nn.Module, given: tuple[Edges, Tensor, Tensor]) -> None:
+        """Values and gradients, where some edges of a target are hidden and all of another's."""
+        edges, src, dst = given
+        rows = torch.cat([torch.tensor([0, 7, 11]), (edges.dst == 4).nonzero()[:, 0]]).unique()
+        hidden = edges.without(rows)
+        keep = torch.ones(len(edges), dtype=torch.bool)
+        keep[rows] = False
+        rest = Edges(edges.src[keep], edges.dst[keep], 12, 7)
+        assert len(hidden) == len(rest) == 30 - len(rows)
+        results = []
+        for given_edges in (hidden, rest):
+            x = src.clone().requires_grad_()
+            out = conv(given_edges, x, dst)
+            (out**2).sum().backward()
+            results.append((out, x.grad))
+        torch.testing.assert_close(results[0], results[1], rtol=1e-4, atol=1e-5)
+        assert not results[0][0][4].any()
+
+    @pytest.mark.parametrize("weighted", [False, True])
+    def test_equals_dgl(self, conv: nn.Module, given: tuple[Edges, Tensor, Tensor], weighted: bool) -> None:
         graph, src, dst = bipartite()
-        torch.testing.assert_close(
-            conv(graph, src, dst)[:6], self.reference(conv, graph, src, dst)[:6], rtol=1e-4, atol=1e-5
-        )
+        weight = torch.rand(30, generator=torch.Generator().manual_seed(6)) + 0.5 if weighted else None
+        found = conv(Edges.of(graph, weight), src, dst)
+        torch.testing.assert_close(found[:6], self.reference(conv, graph, (src, dst), weight)[:6], rtol=1e-4, atol=1e-5)
 
 
 class FusionContract:

@@ -25,7 +25,7 @@ def test_layer_by_layer_equals_the_whole_graph_at_once(
     everything = {label: graph.num_nodes(label) for label in graph.ntypes}
     ends = {label: everything[label] for label in ("User", "Book", "Film")}
     with torch.inference_mode():
-        fused = trained.network([relations(graph)] * 2, inputs, [everything, ends])
+        fused = trained.network([relations(graph, torch.device("cpu"))] * 2, inputs, [everything, ends])
     np.testing.assert_allclose(whole.users["z"], fused["User"].z.numpy()[placement.users], atol=1e-5)
 
 

@@ -93,7 +93,8 @@ def test_no_message_passes_along_what_a_batch_predicts(
                 edge = (targets[label].source, targets[label].type, label)
                 for relation, flip in ((edge, False), (back[edge], True)):
                     # Rows of targets lead the rows of sources, so one numbering serves both ends of the last hop.
-                    u, v = batch.hops[-1][relation].graph.edges()
+                    kept = batch.hops[-1][relation].edges.kept
+                    u, v = kept.src, kept.dst
                     pairs = (
                         zip(v.tolist(), u.tolist(), strict=True) if flip else zip(u.tolist(), v.tolist(), strict=True)
                     )
