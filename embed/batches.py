@@ -1,4 +1,8 @@
-"""Training batches. The edges that a batch predicts, and their reverses, are hidden from its message passing."""
+"""Training batches. The edges that a batch predicts, and their reverses, are hidden from its message passing.
+
+Negatives are drawn among items that somebody has: one that nobody has yet would be a negative whenever it is drawn, and
+what is new would learn from that that nobody wants it.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,11 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from embed.config import EmbedConfig
 from embed.graph import Canonical, reverse_types
 from embed.infer import relations
 from embed.layers import Hop, Relation
-from embed.model import Inputs
+from embed.model import Inputs, Network
 from embed.objectives import sample_negatives
 from kg.interactions import Catalogue
 from kg.schema import EdgeType
@@ -61,7 +64,7 @@ def _generator() -> torch.Generator:
 
 
 def full_graph_batches(
-    graph: dgl.DGLHeteroGraph, inputs: Inputs, catalogue: Catalogue, targets: dict[str, EdgeType], config: EmbedConfig
+    graph: dgl.DGLHeteroGraph, inputs: Inputs, catalogue: Catalogue, targets: dict[str, EdgeType], network: Network
 ) -> Iterator[Batch]:
     """Every target edge once, `batch_size` at a time; messages pass over all other edges of the graph."""
     generator, device, back = _generator(), inputs.device, reverse_types(graph)
@@ -75,8 +78,10 @@ def full_graph_batches(
     owner = torch.repeat_interleave(torch.arange(len(labels)), torch.tensor(sizes))
     within = torch.cat([torch.arange(size) for size in sizes])
     fixed = relations(graph, device)
-    last = {label: everything[label] for label in [catalogue.user_label, *labels]}
-    counts = [everything] * (config.graph.layers - 1) + [last]
+    warm = {label: torch.unique(ends[label][1]) for label in labels}
+    config, hops = network.config, range(network.config.graph.hops)
+    counts = [{label: everything[label] for label in network.labels_after(hop)} for hop in hops]
+    counts[-1] = {label: everything[label] for label in [catalogue.user_label, *labels]}
     for chosen in order.split(config.batch_size):
         hop, edges, pools = dict(fixed), {}, {}
         for i, label in enumerate(labels):
@@ -84,44 +89,46 @@ def full_graph_batches(
             for etype in (etypes[label], back[etypes[label]]):
                 hop[etype] = Relation(fixed[etype].edges.without(rows.to(device)), fixed[etype].src, fixed[etype].dst)
             edges[label] = ends[label][:, rows] + torch.tensor([[0], [starts[label]]])
-            stop = starts[label] + everything[label]
-            pools[label] = sample_negatives(starts[label], stop, config.negatives, generator)
-        yield Batch([hop] * config.graph.layers, inputs, counts, labels, _by_domain(catalogue, edges, pools))
+            pools[label] = sample_negatives(warm[label], config.negatives, generator) + starts[label]
+        yield Batch([hop for _ in hops], inputs, counts, labels, _by_domain(catalogue, edges, pools))
 
 
 class _PoolSampler:
     """A shared pool of negatives by target type, handed to DGL as negative edges so that it computes their nodes."""
 
-    def __init__(self, count: int, generator: torch.Generator) -> None:
-        self.count, self.generator = count, generator
+    def __init__(self, warm: dict[Canonical, Tensor], count: int, generator: torch.Generator) -> None:
+        self.warm, self.count, self.generator = warm, count, generator
 
     def __call__(
         self, graph: dgl.DGLHeteroGraph, eids: dict[Canonical, Tensor]
     ) -> dict[Canonical, tuple[Tensor, Tensor]]:
         pools = {}
         for etype, ids in eids.items():
-            pool = sample_negatives(0, graph.num_nodes(etype[2]), self.count, self.generator)
+            pool = sample_negatives(self.warm[etype], self.count, self.generator)
             user = graph.find_edges(ids[:1], etype=etype)[0]
             pools[etype] = user.expand(len(pool)), pool
         return pools
 
 
 def sampled_batches(
-    graph: dgl.DGLHeteroGraph, inputs: Inputs, catalogue: Catalogue, targets: dict[str, EdgeType], config: EmbedConfig
+    graph: dgl.DGLHeteroGraph, inputs: Inputs, catalogue: Catalogue, targets: dict[str, EdgeType], network: Network
 ) -> Iterator[Batch]:
     """Every target edge once, `batch_size` at a time; messages pass over `fanout` sampled neighbours by relation."""
-    generator, device = _generator(), inputs.device
+    generator, device, config = _generator(), inputs.device, network.config
     etypes = {(edge.source, edge.type, label): label for label, edge in targets.items()}
+    seeds = {etype: torch.arange(graph.num_edges(etype)) for etype in etypes if graph.num_edges(etype)}
+    warm = {etype: torch.unique(graph.edges(etype=etype)[1]) for etype in seeds}
     sampler = dgl.dataloading.as_edge_prediction_sampler(
-        dgl.dataloading.NeighborSampler([config.graph.fanout] * config.graph.layers),
+        dgl.dataloading.NeighborSampler([_fanouts(graph, network, hop) for hop in range(config.graph.hops)]),
         exclude="reverse_types",
         reverse_etypes=reverse_types(graph),
-        negative_sampler=_PoolSampler(config.negatives, generator),
+        negative_sampler=_PoolSampler(warm, config.negatives, generator),
     )
-    seeds = {etype: torch.arange(graph.num_edges(etype)) for etype in etypes if graph.num_edges(etype)}
     loader = dgl.dataloading.DataLoader(graph, seeds, sampler, batch_size=config.batch_size, shuffle=True)
     for rows, pairs, negatives, blocks in loader:
-        counts = [{label: block.num_dst_nodes(label) for label in block.dsttypes} for block in blocks]
+        counts = [
+            {label: block.num_dst_nodes(label) for label in network.labels_after(i)} for i, block in enumerate(blocks)
+        ]
         labels = [label for label in targets if counts[-1][label]]
         counts[-1] = {label: counts[-1][label] for label in [catalogue.user_label, *labels]}
         starts = _starts(labels, counts[-1])
@@ -132,3 +139,9 @@ def sampled_batches(
                 pools[label] = negatives.edges(etype=etype)[1] + starts[label]
         tasks = _by_domain(catalogue, edges, pools)
         yield Batch([relations(block, device) for block in blocks], inputs.take(rows), counts, labels, tasks)
+
+
+def _fanouts(graph: dgl.DGLHeteroGraph, network: Network, hop: int) -> dict[Canonical, int]:
+    """How many neighbours a hop samples by relation: none of those that it does not go along."""
+    along = set(network.relations_of(hop))
+    return {etype: network.config.graph.fanout if etype in along else 0 for etype in graph.canonical_etypes}

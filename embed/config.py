@@ -10,25 +10,39 @@ from kg.section import Section
 class GraphModel(Section):
     """The graph view `h`."""
 
-    model: Literal["graphsage", "gcn", "gat"] = "graphsage"
+    model: Literal["lightgcn", "graphsage", "gcn", "gat"] = "lightgcn"
+    """What passes along interactions: plain propagation, or that with convolutions beside it; see `embed.model`."""
     layers: int = Field(2, ge=1, le=4)
-    """How many hops a node sees."""
+    """Hops along interactions."""
+    attribute_layers: int = Field(1, ge=0, le=3)
+    """Hops along all other relations before: 1 reaches an item's own genres and people, 2 what those have in common."""
     dim: int = Field(64, ge=4, le=1024)
     """Width of every view and of `z`."""
     heads: int = Field(4, ge=1)
     """Attention heads of `gat`; they share `dim`, which they must divide."""
-    dropout: float = Field(0.2, ge=0, lt=1)
+    dropout: float = Field(0.1, ge=0, lt=1)
     """Share of a layer's values that training sets to zero."""
     fanout: int = Field(15, ge=1)
     """Neighbours sampled by node, relation and hop in mini-batch mode."""
-    max_relations: int = Field(3, ge=1)
+    max_relations: int = Field(8, ge=1)
     """Between two labels the relations with most edges keep weights of their own; the rest share one set."""
     ids: bool = True
-    """Whether users and items also have a learned vector of their own, propagated along interactions."""
+    """Whether nodes also have a learned vector of their own, propagated along relations."""
     id_dropout: float = Field(0.2, ge=0, lt=1)
-    """Share of nodes whose own vector a training step hides, so that a node never seen still gets a good one."""
+    """Share of nodes whose own vector a training step hides."""
+    cold: float = Field(0.2, ge=0, lt=1)
+    """Share of items that a training step treats as new, without interactions or a vector of their own."""
+    edge_weights: bool = False
+    """Whether an interaction passes messages in proportion to its weight."""
+    half_life: float | None = Field(None, gt=0)
+    """Days in which an interaction's message loses half its strength; null: age does not matter."""
     full_graph_edges: int = Field(2_000_000, ge=0)
     """Up to so many edges a step passes messages over the whole graph; above, over sampled neighbourhoods."""
+
+    @property
+    def hops(self) -> int:
+        """How far a vector looks."""
+        return self.attribute_layers + self.layers
 
 
 class TextModel(Section):
@@ -52,6 +66,17 @@ class ImageModel(Section):
     """Pictures by step; small ones stay in the processor's cache, a GPU wants more."""
 
 
+class Objectives(Section):
+    """What training minimises: a sum of losses, each times its weight; 0 leaves one out."""
+
+    softmax: float = Field(1.0, ge=0)
+    """Link prediction by sampled softmax on `z`."""
+    bpr: float = Field(0.0, ge=0)
+    """Link prediction by Bayesian personalised ranking on `z`."""
+    views: float = Field(0.5, ge=0)
+    """The same two by each view alone, so that none leans on the others."""
+
+
 class EmbedConfig(Section):
     """How embeddings are learned."""
 
@@ -66,9 +91,8 @@ class EmbedConfig(Section):
     """null: no image view."""
     fusion: Literal["attention", "concat", "mean"] = "attention"
     """How views become `z`: attention by node, a linear map of all views, or a mean with learned weights."""
-    objective: Literal["softmax", "bpr"] = "softmax"
-    """Link prediction loss: sampled softmax, or Bayesian personalised ranking."""
-    temperature: float = Field(0.2, gt=0)
+    objectives: Objectives = Objectives()
+    temperature: float = Field(0.15, gt=0)
     """Divides the cosine of user and item in the loss."""
     negatives: int = Field(1024, ge=1)
     """Items drawn by step and domain as negatives, shared by the step's positives."""
@@ -78,7 +102,10 @@ class EmbedConfig(Section):
     """Validations without a better figure before training stops."""
     max_seconds: float = Field(600, gt=0)
     """Training stops after so long, at the end of an epoch."""
-    batch_size: int = Field(4096, ge=1)
+    batch_size: int = Field(8192, ge=1)
     """Target edges by step; they are hidden from message passing in that step."""
     learning_rate: float = Field(0.01, gt=0)
+    """Of vectors that belong to one node."""
+    shared_rate: float = Field(0.2, gt=0)
+    """What the learning rate is multiplied by for maps that nodes share."""
     weight_decay: float = Field(1e-5, ge=0)

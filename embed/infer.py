@@ -59,17 +59,17 @@ def embed_graph(
     """
     was_training = network.training
     network.eval()
-    state = network.start(nodes)
-    ends = [network.shape.user, *network.shape.items]
-    for depth in range(len(network.layers)):
-        last = depth == len(network.layers) - 1
-        labels = ends if last else network.shape.labels
+    projected = network.projected(nodes)
+    state = network.start(nodes, projected)
+    for depth in range(network.config.graph.hops):
+        last = depth == network.config.graph.hops - 1
+        labels = network.labels_after(depth)
         parts = []
         for hop, rows, counts in _layer_batches(graph, labels, batch_size, network.device):
             here, around = _rows(state, rows), nodes.take(rows)
             after = network.step(hop, around, here, counts)
-            sources = {label: len(index) for label, index in rows.items()}
-            parts.append((after, network.finish(hop, around, after, sources, counts) if last else None))
+            mine = {view: _cut(found, rows) for view, found in projected.items()}
+            parts.append((after, network.finish(hop, around, after, mine, counts) if last else None))
         state = _join([after for after, _ in parts])
     fused = _join_fused([found for _, found in parts if found])
     network.train(was_training)
@@ -97,10 +97,11 @@ def _layer_batches(
 
 
 def _rows(state: State, rows: dict[str, Tensor]) -> State:
-    def cut(by_label: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {label: values[rows[label].to(values.device)] for label, values in by_label.items()}
+    return State(_cut(state.x, rows), _cut(state.light, rows), _cut(state.total, rows), {}, state.depth)
 
-    return State(cut(state.x), cut(state.light), cut(state.total), state.depth)
+
+def _cut(by_label: dict[str, Tensor], rows: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {label: values[rows[label].to(values.device)] for label, values in by_label.items() if label in rows}
 
 
 def _join(parts: list[State]) -> State:
@@ -109,7 +110,7 @@ def _join(parts: list[State]) -> State:
         return {label: torch.cat([f[label] for f in found if label in f]) for label in labels}
 
     return State(
-        cat([p.x for p in parts]), cat([p.light for p in parts]), cat([p.total for p in parts]), parts[0].depth
+        cat([p.x for p in parts]), cat([p.light for p in parts]), cat([p.total for p in parts]), {}, parts[0].depth
     )
 
 

@@ -68,15 +68,14 @@ def _id_rows(snapshot: Snapshot, label: str, keys: list[str]) -> Tensor:
 
 
 def _scales(graph: dgl.DGLHeteroGraph, shape: Shape) -> dict[str, Tensor]:
-    """1/sqrt(degree) over interactions, 1 for a node of mean degree."""
+    """1/sqrt(degree) over interactions, 1 for a node without."""
     scales = {}
     for label in shape.labels:
         degree = torch.zeros(graph.num_nodes(label))
         for relation in shape.interactions:
             if relation[2] == label:
                 degree += graph.in_degrees(etype=relation)
-        degree = degree.clamp(min=1)
-        scales[label] = (degree.mean() / degree).sqrt() if len(degree) else degree
+        scales[label] = degree.clamp(min=1).rsqrt()
     return scales
 
 

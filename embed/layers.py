@@ -160,6 +160,15 @@ def make_conv(kind: Kind, d_in: int, d_out: int, heads: int) -> nn.Module:
     return GCNConv(d_in, d_out) if kind == "gcn" else SAGEConv(d_in, d_out)
 
 
+Shown = Mapping[str, Float[Tensor, "n 1"]]
+"""By label 1 for a node that sends and receives messages, 0 for one that is treated as new; no label: all are shown."""
+
+
+def veiled(rows: Float[Tensor, "n d"], shown: Shown, label: str) -> Float[Tensor, "n d"]:
+    """Zeros in place of the rows of nodes that are not shown."""
+    return rows * shown[label][: len(rows)] if label in shown else rows
+
+
 class HeteroLayer(nn.Module):
     r"""One layer over typed relations: the sum of R-GCN (Schlichtkrull et al., 2018, eq. 2), any convolution.
 
@@ -180,27 +189,60 @@ class HeteroLayer(nn.Module):
         self.convs = nn.ModuleDict({slot(*r): make_conv(kind, dim, dim, heads) for r in relations})
         self.dropout = nn.Dropout(dropout)
 
+    def forward(self, hop: Hop, x: dict[str, Tensor], targets: dict[str, int], shown: Shown) -> dict[str, Tensor]:
+        """Rows of `targets` (by label how many leading rows of `x` are wanted); relations unknown to it are ignored."""
+        own = {label: x[label][:count] for label, count in targets.items()}
+        seen = {label: veiled(rows, shown, label) for label, rows in x.items()}
+        sums = messages(self.convs, hop, seen, own)
+        result = {}
+        for label, rows in own.items():
+            total = self.norm[slot(label)](self.own[slot(label)](rows) + veiled(sums[label], shown, label))
+            result[label] = rows + self.dropout(torch.relu(total))
+        return result
+
+
+class AttributeLayer(nn.Module):
+    r"""One hop along attributes: the relational sum of R-GCN (Schlichtkrull et al., 2018, eq. 2), left linear.
+
+    .. math:: h_i = x_i + \operatorname{dropout}\big(\sum_r \operatorname{conv}_r(x)_i\big)
+    """
+
+    def __init__(self, kind: Kind, relations: list[Canonical], dim: int, heads: int, dropout: float) -> None:
+        """One convolution by relation, `dim` wide."""
+        super().__init__()
+        self.convs = nn.ModuleDict({slot(*r): make_conv(kind, dim, dim, heads) for r in relations})
+        self.dropout = nn.Dropout(dropout)
+
     def forward(self, hop: Hop, x: dict[str, Tensor], targets: dict[str, int]) -> dict[str, Tensor]:
         """Rows of `targets` (by label how many leading rows of `x` are wanted); relations unknown to it are ignored."""
         own = {label: x[label][:count] for label, count in targets.items()}
-        parts: dict[str, list[tuple[Relation, Tensor]]] = {label: [] for label in targets}
-        for etype, relation in hop.items():
-            source, _, target = etype
-            if target in own and len(relation.edges) and (name := slot(*etype)) in self.convs:
-                rows = self.convs[name](relation.edges, relation.sources(x[source]), relation.targets(own[target]))
-                parts[target].append((relation, rows))
-        sums = {label: scatter(self.own[slot(label)](rows), parts[label]) for label, rows in own.items()}
-        return {label: own[label] + self.dropout(torch.relu(self.norm[slot(label)](s))) for label, s in sums.items()}
+        sums = messages(self.convs, hop, x, own)
+        return {label: rows + self.dropout(sums[label]) for label, rows in own.items()}
+
+
+def messages(
+    convs: nn.ModuleDict, hop: Hop, x: dict[str, Tensor], own: dict[str, Tensor]
+) -> dict[str, Float[Tensor, "n d"]]:
+    """By label of `own` the sum of what its relations' convolutions give; relations without one are ignored."""
+    parts: dict[str, list[tuple[Relation, Tensor]]] = {label: [] for label in own}
+    for etype, relation in hop.items():
+        source, _, target = etype
+        if target in own and len(relation.edges) and (name := slot(*etype)) in convs:
+            rows = convs[name](relation.edges, relation.sources(x[source]), relation.targets(own[target]))
+            parts[target].append((relation, rows))
+    return {label: scatter(torch.zeros_like(rows), parts[label]) for label, rows in own.items()}
 
 
 def propagate(
     hop: Hop, x: dict[str, Tensor], scale: dict[str, Tensor], targets: dict[str, int], relations: set[Canonical]
 ) -> dict[str, Tensor]:
-    r"""Parameter-free propagation along interactions, LightGCN, He et al. (2020), eq. 3, up to a factor by node.
+    r"""Parameter-free propagation, LightGCN, He et al. (2020), eq. 3, written as a mean.
 
-    .. math:: e_i = \sum_{j \in N(i)} s_j x_j / |N(i)|, \quad s_j \propto 1 / \sqrt{d_j}
+    .. math:: e_i = \frac{1}{s_i |N(i)|} \sum_{j \in N(i)} w_{ji} s_j x_j
 
-    A mean does not depend on how many neighbours were sampled. `scale` holds :math:`s` by label for the rows of `x`.
+    With :math:`s_i = d_i^{-1/2}` over all neighbours that is LightGCN's :math:`\sum_j x_j / \sqrt{d_i d_j}`, also in
+    expectation where only some neighbours were sampled; with :math:`s = 1` it is their mean. Equals
+    ``dgl.nn.GraphConv(norm='both', weight=False)``. `scale` holds :math:`s` by label for the rows of `x`.
     """
     sums = {label: x[label].new_zeros(count, x[label].shape[1]) for label, count in targets.items() if label in x}
     counts = {label: x[label].new_zeros(rows.shape[0]) for label, rows in sums.items()}
@@ -209,7 +251,8 @@ def propagate(
         source, _, target = etype
         if etype in relations and target in sums and len(relation.edges):
             summed = neighbour_sum(relation.edges, relation.sources(scaled[source]))
-            degrees = relation.edges.in_degrees
             sums[target] = scatter(sums[target], [(relation, summed)])
-            counts[target] = scatter(counts[target], [(relation, degrees)])
-    return {label: rows / counts[label].clamp(min=1)[:, None] for label, rows in sums.items()}
+            counts[target] = scatter(counts[target], [(relation, relation.edges.in_degrees)])
+    return {
+        label: rows / (counts[label].clamp(min=1) * scale[label][: len(rows)])[:, None] for label, rows in sums.items()
+    }

@@ -131,12 +131,12 @@ class _SparseSum(torch.autograd.Function):
     """A product with a constant sparse matrix; torch's own backward pass would sort the transpose at every step."""
 
     @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, edges: Edges) -> Tensor:  # type: ignore[override]
+    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, edges: Edges) -> Tensor:
         ctx.edges = edges  # type: ignore[attr-defined]
         return edges.matrix @ x
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor, None]:
         return ctx.edges.transposed @ grad.contiguous(), None  # type: ignore[attr-defined]
 
 

@@ -2,10 +2,11 @@
 
 import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import dgl
+import pyarrow as pa
 import torch
 from torch import Tensor
 
@@ -15,8 +16,8 @@ from embed.features import Features
 from embed.graph import Placement, Snapshot, reverse_types, target_edges, to_hetero, without_leaves
 from embed.infer import Embeddings, embed_graph
 from embed.inputs import Views, make_inputs, principal_axes
-from embed.model import Inputs, Network, Shape
-from embed.objectives import bpr, sampled_softmax
+from embed.model import Fused, Inputs, Network, Shape
+from embed.objectives import link_loss
 from embed.ops import resolve_device, seed_everything
 from kg.interactions import Catalogue, Interactions
 from kg.schema import EdgeType
@@ -61,9 +62,7 @@ class Trained:
         graph = to_hetero(self.snapshot, self.catalogue, interactions, self.config.graph.max_relations)
         shape, device = self.network.shape, next(self.network.parameters()).device
         inputs = make_inputs(self.snapshot, self.views, self.features, self.id_keys, graph, shape, device)
-        described = {label for by_label in self.views.by_view.values() for label in by_label}
-        bare = {label for label in graph.ntypes if not shape.features.get(label) and label not in shape.ids}
-        graph, rows = without_leaves(graph, bare - described - {shape.user, *shape.items})
+        graph, rows = without_leaves(graph, bare_labels(self.views, self.catalogue, shape.features))
         return graph, inputs.take(rows)
 
     def embed_on(self, graph: dgl.DGLHeteroGraph, inputs: Inputs) -> Embeddings:
@@ -104,6 +103,13 @@ def fit(  # noqa: PLR0913 - the keywords are the boundary's own
     return trained
 
 
+def bare_labels(views: Views, catalogue: Catalogue, features: Mapping[str, int]) -> set[str]:
+    """Labels of entities that bring nothing with them; `features` are widths of property matrices by label."""
+    described = {label for by_label in views.by_view.values() for label in by_label}
+    ends = {catalogue.user_label, *catalogue.items}
+    return {label for label, width in features.items() if not width} - described - ends
+
+
 def layout(
     snapshot: Snapshot,
     views: Views,
@@ -113,18 +119,22 @@ def layout(
     config: EmbedConfig,
 ) -> tuple[Shape, dict[str, list[str]]]:
     """The network's shape for this snapshot, and whose vectors its id tables hold."""
-    ends = [catalogue.user_label, *catalogue.items]
     reverse = reverse_types(graph)
     forward = {(e.source, e.type, e.target) for e in target_edges(snapshot, catalogue).values()}
     interactions = [r for r in graph.canonical_etypes if r in forward or reverse[r] in forward]
-    id_keys = {label: snapshot.keys(label).to_pylist() for label in ends} if config.graph.ids else {}
+    widths = {label: features.width(label) for label in graph.ntypes}
+    id_keys: dict[str, list[str]] = {}
+    if config.graph.ids:
+        _, rows = without_leaves(graph, bare_labels(views, catalogue, widths))
+        # A leaf's own vector would be one more of the node that it hangs on.
+        id_keys = {label: snapshot.keys(label).take(pa.array(kept.numpy())).to_pylist() for label, kept in rows.items()}
     shape = Shape(
         user=catalogue.user_label,
         items=list(catalogue.items),
         labels=list(graph.ntypes),
         relations=list(graph.canonical_etypes),
         interactions=interactions,
-        features={label: features.width(label) for label in graph.ntypes},
+        features=widths,
         views=views.widths,
         ids={label: len(keys) for label, keys in id_keys.items()},
     )
@@ -144,9 +154,7 @@ class _Loop:
         self.trained, self.epochs, self.validate = trained, epochs, validate
         self.config, self.network = trained.config, trained.network
         self.graph, self.inputs = trained.prepare(train)
-        self.optimiser = torch.optim.Adam(
-            self.network.parameters(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay
-        )
+        self.optimiser = _optimiser(self.network, self.config)
         self.targets: dict[str, EdgeType] = target_edges(trained.snapshot, trained.catalogue)
 
     def run(self, progress: Progress | None) -> None:
@@ -189,16 +197,25 @@ class _Loop:
     def _batches(self) -> Iterator[Batch]:
         whole = self.graph.num_edges() <= self.config.graph.full_graph_edges
         make = full_graph_batches if whole else sampled_batches
-        return make(self.graph, self.inputs, self.trained.catalogue, self.targets, self.config)
+        return make(self.graph, self.inputs, self.trained.catalogue, self.targets, self.network)
 
     def _loss(self, batch: Batch) -> Tensor:
         fused = self.network(batch.hops, batch.inputs, batch.targets)
-        users = fused[self.network.shape.user].z
-        items = torch.cat([fused[label].z for label in batch.labels])
-        objective = sampled_softmax if self.config.objective == "softmax" else bpr
-        losses, sizes = [], []
+        users, items = fused[self.network.shape.user], Fused.cat([fused[label] for label in batch.labels])
+        total = sum(task.edges.shape[1] for task in batch.tasks)
+        losses = []
         for task in batch.tasks:
-            edges, pool = task.edges.to(users.device), task.pool.to(users.device)
-            losses.append(objective(users, items, edges, pool, self.config.temperature) * edges.shape[1])
-            sizes.append(edges.shape[1])
-        return torch.stack(losses).sum() / sum(sizes)
+            edges, pool = task.edges.to(users.z.device), task.pool.to(users.z.device)
+            losses.append(link_loss(users, items, edges, pool, self.config) * edges.shape[1] / total)
+        return torch.stack(losses).sum()
+
+
+def _optimiser(network: Network, config: EmbedConfig) -> torch.optim.Optimizer:
+    """Adam; maps that all nodes share take smaller steps than vectors of one node, which few edges reach."""
+    own = {id(parameter) for parameter in network.ids.parameters()}
+    shared = [parameter for parameter in network.parameters() if id(parameter) not in own]
+    groups = [
+        {"params": list(network.ids.parameters()), "lr": config.learning_rate},
+        {"params": shared, "lr": config.learning_rate * config.shared_rate},
+    ]
+    return torch.optim.Adam([group for group in groups if group["params"]], weight_decay=config.weight_decay)

@@ -144,7 +144,7 @@ def load_graph(run: Run, tables: Output, *, accept_schema: bool = False) -> Outp
     from kg.load import Options, holds_load, load
 
     totals = {name: rows for name, rows in tables.manifest.tables.items() if name.startswith(LOADED)}
-    options = Options(accept_schema=accept_schema, hops=run.embed_config.graph.layers + 1)
+    options = Options(accept_schema=accept_schema, hops=run.embed_config.graph.hops + 1)
 
     def make(draft: Draft) -> None:
         before = run.workspace.stage("loaded").current()

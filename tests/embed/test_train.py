@@ -31,7 +31,7 @@ def config(base: EmbedConfig = SMALL, graph: dict[str, object] | None = None, **
         config(graph={"model": "gcn"}, fusion="mean"),
         config(graph={"model": "gat"}, fusion="concat"),
         config(graph=MINI_BATCHES),
-        config(objective="bpr"),
+        config(objectives={"softmax": 0, "bpr": 1}),
     ],
     ids=["graphsage", "gcn", "gat", "mini-batches", "bpr"],
 )
@@ -79,7 +79,7 @@ def test_no_message_passes_along_what_a_batch_predicts(
     back = reverse_types(graph)
     targets = target_edges(snapshot, catalogue)
     predicted = 0
-    for batch in make(graph, inputs, catalogue, targets, settings):  # type: ignore[operator]
+    for batch in make(graph, inputs, catalogue, targets, trained.network):  # type: ignore[operator]
         starts, offset = {}, 0
         for label in batch.labels:
             starts[label] = offset
