@@ -53,22 +53,26 @@ def problems(drift: Drift, limits: Health) -> list[Problem]:
     return found
 
 
-def overlap(old: np.ndarray, new: np.ndarray) -> float | None:
-    r"""Of up to `POOL` items, the neighbours of up to `ASKED`, all samples seeded.
+def overlap(
+    old: np.ndarray, new: np.ndarray, *, neighbours: int = NEIGHBOURS, asked: int = ASKED, pool: int = POOL
+) -> float | None:
+    r"""Of up to `asked` items, the neighbours among up to `pool`; both samples are seeded.
 
-    .. math:: \frac{1}{n} \sum_i |N^{old}_k(i) \cap N^{new}_k(i)| / k, \quad k = \min(10, items - 1)
+    .. math:: \frac{1}{n} \sum_i |N^{old}_k(i) \cap N^{new}_k(i)| / k, \quad k = \min(neighbours, items - 1)
 
-    Unrelated vectors have k / (items - 1).
+    Unrelated vectors have k / (items - 1). `ValueError` for matrices of different items.
     """
     if len(old) != len(new):
         raise ValueError(f"rows of the same items, found {len(old)} and {len(new)}")
-    pool = sample(np.arange(len(old)), POOL)
-    k = min(NEIGHBOURS, len(pool) - 1)
+    kept = sample(np.arange(len(old)), pool)
+    k = min(neighbours, len(kept) - 1)
     if k < 1:
         return None
-    old, new, asked = old[pool], new[pool], sample(np.arange(len(pool)), ASKED)
-    shared = [(_nearest(old, part, k)[:, :, None] == _nearest(new, part, k)[:, None, :]).sum() for part in parts(asked)]
-    return float(sum(shared)) / (k * len(asked))
+    old, new, chosen = old[kept], new[kept], sample(np.arange(len(kept)), asked)
+    shared = [
+        (_nearest(old, part, k)[:, :, None] == _nearest(new, part, k)[:, None, :]).sum() for part in parts(chosen)
+    ]
+    return float(sum(shared)) / (k * len(chosen))
 
 
 def _nearest(rows: np.ndarray, asked: np.ndarray, k: int) -> np.ndarray:

@@ -91,13 +91,13 @@ def would_publish(published: Output | None, version: str) -> bool:
 def rollback(run: Run) -> Rollback:
     """Let readers see the version before the current one again; `StoreError` when there is none, or it is not whole.
 
-    Called again, it undoes itself. A run that makes the version that was left leaves it unpublished.
+    A run that makes the version that was left leaves it unpublished. Called again, all is as it was.
     """
     with locked(run), graph_store(run.settings, run.project.name) as store:
         if store is None or not store.check_project(run.project.name):
             raise StoreError(f"{run.project.name} has no graph yet: run `crossgraph run {run.project.name}` first")
         done = go_back(store)
-        _record(run, store, done.version, done.left)
+        _record(run, store, current_version(store) or {})
         return done
 
 
@@ -183,7 +183,7 @@ def _kept(run: Run, store: Store, now: dict[str, Any]) -> Output:
     """The record of the version that the user went back to; written here where the rollback was killed before."""
     last = run.workspace.stage(STAGE).current()
     if last is None or last.manifest.meta["version"] != now["version"]:
-        last = _record(run, store, now["version"], now["instead_of"])
+        last = _record(run, store, now)
     LOG.warning(
         "version %s was rolled back and is not published again: %s stays until there is a new one, "
         "or until `crossgraph embed --rollback` undoes it",
@@ -194,15 +194,17 @@ def _kept(run: Run, store: Store, now: dict[str, Any]) -> Output:
     return last
 
 
-def _record(run: Run, store: Store, version: str, left: str) -> Output:
-    """Make the newest output of the stage tell of a version that was brought back."""
-    stage = run.workspace.stage(STAGE)
+def _record(run: Run, store: Store, now: dict[str, Any]) -> Output:
+    """Make the newest output of the stage tell of the current version, which was brought back."""
+    stage, version = run.workspace.stage(STAGE), now["version"]
     known = [output.manifest for output in stage.outputs() if output.manifest.meta["version"] == version]
     made = known[-1].fingerprint if known else fingerprint(version)
     with stage.create(made) as draft:
         if known:
             draft.figures, draft.meta = dict(known[-1].figures), dict(known[-1].meta)
-        draft.meta |= {"version": version, "database": store.database_id(), "instead_of": left}
+        mark = {"instead_of": now.get("instead_of")}
+        draft.figures |= mark
+        draft.meta |= {"version": version, "database": store.database_id(), **mark}
     found = stage.find(made)
     assert found is not None
     return found

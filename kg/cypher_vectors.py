@@ -14,10 +14,12 @@ FORMER = (
     f"MATCH (f:{FORMER_VERSION}), (:{VERSION}) MATCH (n:{'|'.join(SIDE_LABELS.values())}) "
     "RETURN properties(f), count(CASE WHEN n[f.property] IS NULL THEN 1 END), count(n[f.property])"
 )
-# The mark says which version a user did not want: a run that makes it again leaves it where it is.
+# The mark says which version a user did not want: a run that makes it again leaves it where it is. Going back from
+# the version that was gone back to takes the mark away.
 SWAP = (
-    f"MATCH (v:{VERSION}), (f:{FORMER_VERSION}) REMOVE v:{VERSION}, v.instead_of, f:{FORMER_VERSION} "
-    f"SET v:{FORMER_VERSION}, f:{VERSION}, f.instead_of = v.version RETURN f.version, v.version"
+    f"MATCH (v:{VERSION}), (f:{FORMER_VERSION}) WITH v, f, v.instead_of = f.version AS undone "
+    f"REMOVE v:{VERSION}, v.instead_of, f:{FORMER_VERSION} SET v:{FORMER_VERSION}, f:{VERSION}, "
+    "f.instead_of = CASE WHEN undone THEN null ELSE v.version END RETURN f.version, v.version"
 )
 COUNT_ONLINE = (
     "SHOW VECTOR INDEXES YIELD name, state WHERE name IN $names AND state = 'ONLINE' RETURN count(*) AS online"

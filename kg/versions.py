@@ -38,6 +38,8 @@ def current_version(store: Store) -> dict[str, Any] | None:
 def rollback(store: Store) -> Rollback:
     """Make the version before the current one again, in one transaction; done twice, all is as it was.
 
+    The version that comes back is marked with the one that was left (`instead_of`).
+
     `StoreError` when there is none, or when it is not whole any more: nothing has changed then.
     """
     found = store.rows(cypher_vectors.FORMER)
@@ -65,7 +67,7 @@ def read_current(store: Store, label: str, keys: pa.Array) -> pa.Table:
     batches = (
         store.read(cypher_vectors.current_vectors(label), {"keys": part.to_pylist()}, schema) for part in _parts(keys)
     )
-    return pa.concat_tables([schema.empty_table(), *batches])
+    return pa.concat_tables([schema.empty_table(), *(batch.cast(schema) for batch in batches)])
 
 
 def _parts(keys: pa.Array) -> Iterator[pa.Array]:

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from embed import drift, health
 from embed.config import Health
 from embed.drift import measure, overlap, problems
 from tests.embed.test_infer import random_embeddings
@@ -14,14 +13,15 @@ def on_circle(*degrees: float) -> np.ndarray:
     return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
 
 
-def test_overlap_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drift, "NEIGHBOURS", 2)
+def test_overlap_by_hand() -> None:
     before = on_circle(0, 10, 30, 70)
     # Two nearest of each: 0: {1, 2}, 1: {0, 2}, 2: {1, 0}, 3: {2, 1}.
     after = on_circle(0, 10, 80, 70)
     # Now: 0: {1, 3}, 1: {0, 3}, 2: {3, 1}, 3: {2, 1}: shared 1, 1, 1 and 2 of 2 each.
-    assert overlap(before, after) == (1 + 1 + 1 + 2) / 8
-    assert overlap(before, before) == 1
+    assert overlap(before, after, neighbours=2) == (1 + 1 + 1 + 2) / 8
+    assert overlap(before, before, neighbours=2) == 1
+    # With more neighbours than other items, all are.
+    assert overlap(before, after) == 1
 
 
 def test_a_turned_space_has_the_same_neighbours_and_another_has_those_of_chance() -> None:
@@ -32,19 +32,14 @@ def test_a_turned_space_has_the_same_neighbours_and_another_has_those_of_chance(
     assert overlap(rows, rows[::-1].copy()) == pytest.approx(10 / 499, abs=0.01)
 
 
-def test_a_sample_tells_nearly_what_all_items_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sample_tells_nearly_what_all_items_tell() -> None:
     rows = np.random.default_rng(0).standard_normal((2000, 8)).astype(np.float32)
     other = rows + 0.3 * np.random.default_rng(1).standard_normal(rows.shape).astype(np.float32)
     rows, other = (found / np.linalg.norm(found, axis=1, keepdims=True) for found in (rows, other))
-    monkeypatch.setattr(drift, "ASKED", 2000)
-    whole = overlap(rows, other)
-    monkeypatch.setattr(drift, "ASKED", 300)
-    part = overlap(rows, other)
+    whole, part = overlap(rows, other, asked=2000), overlap(rows, other, asked=300)
     assert whole is not None and 0.2 < whole < 0.8
     assert part == pytest.approx(whole, abs=0.05) and part != whole
-    monkeypatch.setattr(drift, "POOL", 1000)
-    assert overlap(rows, other) == pytest.approx(whole, abs=0.1)
-    assert health.POOL == 20_000
+    assert overlap(rows, other, pool=1000) == pytest.approx(whole, abs=0.1)
 
 
 def test_what_cannot_be_compared() -> None:
