@@ -67,7 +67,10 @@ def version_of(chosen: Output, embeddings: Output) -> str:
 
 
 def in_service(run: Run) -> tuple[Output, Output]:
-    """The evaluated model and the embeddings of the version that readers see; `ConfigError` where they are gone."""
+    """The evaluated model and the embeddings of the version that readers see; `ConfigError` where they are gone.
+
+    That is what the newest record says: vectors that were held back, or that a user went back from, are not in service.
+    """
     manifest = run.output(STAGE).manifest
     made_of = manifest.meta.get("made_of", {})
     found = []
@@ -75,8 +78,8 @@ def in_service(run: Run) -> tuple[Output, Output]:
         outputs = [o for o in run.workspace.stage(name).outputs() if o.manifest.fingerprint == made_of.get(name)]
         if not outputs:
             raise ConfigError(
-                f"{run.location} holds no {name} of version {manifest.meta['version']} any more, which is published: "
-                f"run `crossgraph run {run.project.name}` after a change, or `crossgraph embed --rollback`"
+                f"{run.location} holds no {name} any more of version {manifest.meta['version']}, which is published: "
+                f"`crossgraph run {run.project.name}` makes a new one, `crossgraph embed --rollback` undoes a rollback"
             )
         found.append(outputs[-1])
     return found[0], found[1]
@@ -111,7 +114,7 @@ def _require_health(
     found += change.problems(drift, limits) if drift else []
     draft.figures |= {"drift": drift.to_dict() if drift else None, "problems": [problem.text for problem in found]}
     if found:
-        stays = f"version {drift.since} stays" if drift else "there is none yet"
+        stays = f"version {drift.since} stays" if drift else "none are there yet"
         settings = " ".join(f"--set embed.health.{problem.setting}=…" for problem in found)
         raise QualityError(
             f"the new vectors were not published, {stays}: {'; '.join(problem.text for problem in found)}. "
