@@ -115,7 +115,7 @@ def _require_health(
     draft.figures |= {"drift": drift.to_dict() if drift else None, "problems": [problem.text for problem in found]}
     if found:
         stays = f"version {drift.since} stays" if drift else "none are there yet"
-        settings = " ".join(f"--set embed.health.{problem.setting}=…" for problem in found)
+        settings = " ".join(f"--set embed.health.{name}=…" for name in dict.fromkeys(p.setting for p in found))
         raise QualityError(
             f"the new vectors were not published, {stays}: {'; '.join(problem.text for problem in found)}. "
             f"Mend what they were made of, or publish them all the same by {settings}"

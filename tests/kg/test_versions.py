@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -53,7 +54,9 @@ class Reader(threading.Thread):
 
     def __init__(self, connection: Connection, versions: dict[str, dict[str, pa.Table]]) -> None:
         super().__init__()
-        self.connection, self.wrong, self.seen = connection, [], Counter()
+        self.connection = connection
+        self.wrong: list[object] = []
+        self.seen: Counter[str] = Counter()
         self.items = {name: published(given) for name, given in versions.items()}
         self.ann = {name: np.array(given["User"]["z"][0].as_py(), np.float32) for name, given in versions.items()}
         self.ended = threading.Event()
@@ -61,9 +64,12 @@ class Reader(threading.Thread):
     def run(self) -> None:
         with Store(self.connection) as store:
             while not self.ended.is_set():
-                self._look(store.read(NEAREST, {"k": ITEMS}).to_pylist())
+                try:
+                    self._look(store.read(NEAREST, {"k": ITEMS}).to_pylist())
+                except StoreError as error:  # such as an index that is not there
+                    self.wrong.append(error)
 
-    def _look(self, rows: list[dict]) -> None:
+    def _look(self, rows: list[dict[str, Any]]) -> None:
         names = {row["version"] for row in rows}
         if len(names) != 1 or len(rows) != ITEMS:
             self.wrong.append((names, len(rows)))
@@ -95,7 +101,7 @@ def await_readers(readers: list[Reader], name: str) -> None:
     until = time.monotonic() + 30
     before = [reader.seen[name] for reader in readers]
     while any(reader.seen[name] <= count for reader, count in zip(readers, before, strict=True)):
-        assert time.monotonic() < until and all(reader.is_alive() for reader in readers), name
+        assert time.monotonic() < until, (name, [reader.wrong[:3] for reader in readers])
         time.sleep(0.01)
 
 
