@@ -131,8 +131,7 @@ class Network(nn.Module):
         self._interactions = set(shape.interactions)
         attributes = [relation for relation in shape.relations if relation not in self._interactions]
         self.attributes = nn.ModuleList(
-            AttributeLayer(kind, attributes, dim, graph.heads, graph.dropout)
-            for _ in range(graph.attribute_layers)
+            AttributeLayer(kind, attributes, dim, graph.heads, graph.dropout) for _ in range(graph.attribute_layers)
         )
         self.mix = nn.ModuleDict({slot(label): _perceptron(dim, graph.dropout) for label in self.ends})
         convolved = 0 if graph.model == "lightgcn" else graph.layers

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.cli_upkeep import backup, forget, restore
+from flows.cli_upkeep import backup, forget, project_run, restore, show_rollback
 from flows.export_cli import export
 from flows.launch import run_flow
 from flows.options import Debug, ProjectArgument, Sets, WorkspaceOption
@@ -148,8 +148,24 @@ def plan(
 
 
 @app.command()
-def embed(project: ProjectArgument, sets: Sets = None, workspace: WorkspaceOption = None, debug: Debug = False) -> None:
+def embed(
+    project: ProjectArgument,
+    rollback: Annotated[
+        bool,
+        typer.Option(
+            "--rollback",
+            help="Learn nothing: let readers of Neo4j see the version before the current one again. The version that "
+            "is left stays unpublished, by an unchanged run too, until there is a new one; called again, it is undone.",
+        ),
+    ] = False,
+    sets: Sets = None,
+    workspace: WorkspaceOption = None,
+    debug: Debug = False,
+) -> None:
     """Encode texts and images, learn embeddings, write them back to Neo4j."""
+    if rollback:
+        show_rollback(project_run("embed --rollback", project, sets, workspace, debug))
+        return
     _show(run_flow("embed", project, sets, workspace, debug))
 
 

@@ -1,4 +1,4 @@
-"""The commands `forget`, `backup` and `restore`."""
+"""The commands `forget`, `backup` and `restore`, and `embed --rollback`."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,6 +75,17 @@ def restore(
     from flows.archive import restore as bring_back
 
     _show("restored", bring_back(project_run("restore", project, sets, workspace, debug), source, replace=replace))
+
+
+def show_rollback(run: "Run") -> None:
+    """Go back to the version of the vectors before the current one, and say so."""
+    from flows.publish import rollback
+
+    done = rollback(run)
+    typer.echo(f"readers see version {done.version} again, and no longer {done.left}")
+    if done.without:
+        typer.echo(f"{done.without} users and items that came later have no vector in it")
+    typer.echo(f"`crossgraph recommend {run.project.name}` exports recommendations by it; this command again undoes it")
 
 
 def project_run(command: str, project: str, sets: list[str] | None, workspace: str | None, debug: bool) -> "Run":

@@ -1,17 +1,16 @@
-"""From the snapshot to vectors: stages `encoded`, `trained/<cut>`, `embeddings` and `published`."""
+"""From the snapshot to vectors: stages `encoded`, `trained/<cut>` and `embeddings`."""
 
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.progress import by_table, counted
+from flows.progress import counted
 from flows.tasks import Run, StageName
-from flows.vectors import read_vectors, to_tables, write_vectors
+from flows.vectors import read_vectors, write_vectors
 from kg.events import all_events, catalogue, read_cut
 from kg.interactions import Catalogue, Interactions
 from kg.split import CutName
-from kg.store import Store
 from kg.tables import Draft, Output, file_fingerprint, fingerprint
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def train(run: Run, graph: Output, cuts: Output, encoded: Output, name: CutName)
     """Fit the network and the ranker on one cut: learned on `train`, chosen on `valid`."""
     inputs = [
         [output.manifest.fingerprint for output in (graph, cuts, encoded)],
-        run.embed_config.model_dump(exclude={"device"}),
+        run.embed_config.model_dump(exclude={"device", "health"}),
         run.project.recommend.model_dump(exclude={"top_n", "domains", "write_relationships", "resamples"}),
     ]
     return run.stage(
@@ -126,15 +125,17 @@ def refit(run: Run, tables: Output, graph: Output, encoded: Output, chosen: Outp
 
     def make(draft: Draft) -> None:
         from embed.checkpoint import save
-        from embed.health import examine
+        from embed.health import examine, require_sound
         from embed.infer import align
         from embed.ops import model_fingerprint
 
         nodes = catalogue(graph)
         events = all_events(tables, graph)
         trained = _fit(run, graph, encoded, nodes, events, epochs=epochs, title="on all rows")
-        found = align(trained.embed(events), read_vectors(chosen, nodes))
-        draft.figures["health"] = examine(found)
+        found = trained.embed(events)
+        require_sound(found)
+        draft.figures["health"] = examine(found, events)
+        found = align(found, read_vectors(chosen, nodes))
         write_vectors(draft, found, nodes)
         save(trained, draft.filesystem, draft.location(MODEL))
         draft.meta |= {"weights": model_fingerprint(trained.network), "model": _name(run.embed_config)}
@@ -149,46 +150,3 @@ def refit(run: Run, tables: Output, graph: Output, encoded: Output, chosen: Outp
 def _name(config: "EmbedConfig") -> str:
     views = [view for view, on in (("text", config.text), ("image", config.image)) if on]
     return "+".join([config.graph.model, *views, config.fusion])
-
-
-def _pointer(chosen: Output, graph: Output) -> dict[str, str]:
-    """What the online side reads beside the vectors: the small ranker that `Recommender.save` wrote, and names."""
-    from recommend.model import load_online
-    from recommend.query import pointer
-
-    ranker = load_online(chosen.filesystem, chosen.location(RANKER))
-    return pointer(catalogue(graph), ranker, graph.manifest.meta["edges"])
-
-
-def publish(run: Run, graph: Output, chosen: Output, embeddings: Output) -> Output:
-    """Write the vectors to Neo4j as one version with its provenance, and the small ranker beside the pointer."""
-    inputs = [embeddings.manifest.fingerprint, chosen.manifest.fingerprint]
-
-    def valid(found: Output) -> bool:
-        from kg.write_back import current_version
-
-        now = current_version(store)
-        same = found.manifest.meta["database"] == store.database_id()
-        return same and now is not None and now["version"] == found.manifest.meta["version"]
-
-    def make(draft: Draft) -> None:
-        from kg.write_back import Provenance, write_back
-
-        nodes = catalogue(graph)
-        made = embeddings.manifest
-        provenance = Provenance(
-            version=fingerprint(made.fingerprint, chosen.manifest.fingerprint),
-            model=made.meta["model"],
-            weights=made.meta["weights"],
-            input=graph.manifest.fingerprint,
-            run=run.report.run_id,
-            created=made.created,
-        )
-        vectors = to_tables(read_vectors(embeddings, nodes), nodes)
-        with by_table("write back", {label: 4 * len(table) for label, table in vectors.items()}) as progress:
-            write_back(store, vectors, provenance, draft, _pointer(chosen, graph), progress)
-        draft.meta["database"] = store.database_id()
-        run.report.did(vectors_written=draft.figures["written"])
-
-    with Store(run.connection) as store:
-        return run.stage("published", inputs, ["kg.write_back", "recommend.query"], make, valid=valid)

@@ -1,15 +1,14 @@
 """`crossgraph forget`: a node out of graph, workspace and caches, for good, and the proof that it is gone."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from flows.export_to import exports
-from flows.servers import local_server, server_home
+from flows.servers import graph_store
 from flows.tasks import Run, locked
-from kg.dump import has_database, running
 from kg.errors import ConfigError, UnknownIdError
 from kg.forget import Holding, holdings, keys_of, leftovers
 from kg.forget_files import file_holdings, own_contents
@@ -18,7 +17,6 @@ from kg.forgotten import Forgotten
 from kg.id_columns import Ids, Names, Person
 from kg.naming import sources_of
 from kg.proof import left_in_graph, left_in_workspace
-from kg.store import Store
 
 
 @dataclass
@@ -72,25 +70,12 @@ def reapply(run: Run) -> list[Holding]:
         return found
 
 
-@contextmanager
-def graph_store(run: Run) -> Iterator[Store | None]:
-    """The project's database, started for the block where it does not run; None where there never was one."""
-    if own := run.settings.neo4j.connection():
-        with Store(own) as store:
-            yield store
-    elif has_database(server_home(run.settings, run.project.name)):
-        with running(local_server(run.settings, run.project.name)) as connection, Store(connection) as store:
-            yield store
-    else:
-        yield None
-
-
 class _Work:
     """One call: the database and, once a key expression needs it, Spark."""
 
     def __init__(self, run: Run, stack: ExitStack) -> None:
         self.run, self._stack = run, stack
-        self.store = stack.enter_context(graph_store(run))
+        self.store = stack.enter_context(graph_store(run.settings, run.project.name))
 
     def names(self, ids: Ids) -> Names:
         return Names(self.run.graph, ids, self._evaluate)

@@ -9,6 +9,7 @@ from typing import Any
 
 from flows import embed as learn
 from flows import ingest as prepare
+from flows import publish as release
 from flows import recommend as rank
 from flows.embed import CHOOSING
 from flows.export import export_graph, has_snapshot, sound_snapshot
@@ -38,8 +39,8 @@ def run(
         prepared = _prepare(this, accept_schema=accept_schema)
         encoded, trained = _train(this, prepared, list(CUTS))
         step(rank.evaluate, this, prepared.graph, prepared.cuts, trained)
-        embeddings = _publish(this, prepared, encoded, trained[CHOOSING])
-        _export(this, prepared, trained[CHOOSING], embeddings)
+        _publish(this, prepared, encoded, trained[CHOOSING])
+        _export(this, prepared)
     return _finished(this)
 
 
@@ -79,10 +80,9 @@ def evaluate(project: str, overrides: list[str] | None = None, workspace: str | 
 
 
 def recommend(project: str, overrides: list[str] | None = None, workspace: str | None = None) -> Figures:
-    """Export the recommendations of the vectors that were published last; nothing is learned."""
+    """Export the recommendations of the vectors that are published; nothing is learned."""
     with opened(project, overrides or [], "recommend", workspace) as this:
-        prepared = _Prepared(this.output("tables"), this.output("cuts"), sound_snapshot(this))
-        _export(this, prepared, this.output("trained/user_time"), this.output("embeddings"))
+        _export(this, _Prepared(this.output("tables"), this.output("cuts"), sound_snapshot(this)))
     return _finished(this)
 
 
@@ -101,13 +101,13 @@ def _train(this: Run, prepared: _Prepared, names: list[CutName]) -> tuple[Output
     return encoded, trained
 
 
-def _publish(this: Run, prepared: _Prepared, encoded: Output, chosen: Output) -> Output:
+def _publish(this: Run, prepared: _Prepared, encoded: Output, chosen: Output) -> None:
     embeddings = step(learn.refit, this, prepared.tables, prepared.graph, encoded, chosen)
-    network_step(learn.publish, this, prepared.graph, chosen, embeddings)
-    return embeddings
+    network_step(release.publish, this, prepared.graph, chosen, embeddings)
 
 
-def _export(this: Run, prepared: _Prepared, chosen: Output, embeddings: Output) -> None:
+def _export(this: Run, prepared: _Prepared) -> None:
+    chosen, embeddings = release.in_service(this)
     network_step(rank.export, this, prepared.tables, prepared.graph, chosen, embeddings)
 
 

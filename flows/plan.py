@@ -13,6 +13,7 @@ from flows import recommend as rank
 from flows.embed import CHOOSING
 from flows.export import export_graph
 from flows.project import load_project
+from flows.publish import in_service, version_of, would_publish
 from flows.rehearsal import Rehearsal
 from flows.settings import load_settings
 from kg.errors import StoreError
@@ -23,7 +24,7 @@ from kg.plan import Change, changes, size_of
 from kg.selection import choose
 from kg.split import CUTS
 from kg.store import Store
-from kg.tables import Output, fingerprint
+from kg.tables import Output
 from kg.vectors import content_hash
 
 if TYPE_CHECKING:
@@ -114,9 +115,10 @@ def _learn(this: Rehearsal, tables: Output, notes: list[str]) -> Figures:
         embeddings = learn.refit(this, tables, graph, encoded, chosen)
     else:
         this.unchanged["embeddings"], embeddings = False, chosen
-    version = fingerprint(embeddings.manifest.fingerprint, chosen.manifest.fingerprint)
     published = this.workspace.stage("published").current()
-    this.unchanged["published"] = published is not None and published.manifest.meta.get("version") == version
+    this.unchanged["published"] = not would_publish(published, version_of(chosen, embeddings))
+    if this.unchanged["published"]:
+        chosen, embeddings = in_service(this)
     rank.export(this, tables, graph, chosen, embeddings)
     return {"text": {}, "image": {}} if this.unchanged["encoded"] else _to_encode(this, tables, notes)
 

@@ -86,6 +86,11 @@ class Report:
         LOG.info("%s: %s", name, "unchanged, skipped" if skipped else f"done in {seconds:.1f} s")
         self.write()
 
+    def failed(self, name: str, figures: Figures) -> None:
+        """Keep what a stage found out before it failed; it has no output."""
+        if figures:
+            self.content["stages"][name] = {"skipped": False, "failed": True, "figures": figures}
+
     def did(self, **counts: int) -> None:
         """Add to what this very run wrote, encoded and trained."""
         for name, count in counts.items():

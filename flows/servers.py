@@ -1,13 +1,17 @@
 """`crossgraph neo4j`: the local server of a project, or the user's own."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from flows.project import load_project
 from flows.settings import Settings, load_settings
+from kg.dump import has_database, running
 from kg.jars import find_jars
 from kg.java import find_java
 from kg.server import LocalServer, answers
 from kg.server_home import saved_connection, server_status
+from kg.store import Store
 
 
 def server_home(settings: Settings, project: str) -> Path:
@@ -26,6 +30,19 @@ def local_server(settings: Settings, project: str) -> LocalServer:
         page_cache=f"{memory.neo4j_pages}m",
         heap=f"{memory.neo4j_heap}m",
     )
+
+
+@contextmanager
+def graph_store(settings: Settings, project: str) -> Iterator[Store | None]:
+    """A project's database, started for the block where it does not run; None where there never was one."""
+    if own := settings.neo4j.connection():
+        with Store(own) as store:
+            yield store
+    elif has_database(server_home(settings, project)):
+        with running(local_server(settings, project)) as connection, Store(connection) as store:
+            yield store
+    else:
+        yield None
 
 
 def start_server(project: str) -> str:

@@ -18,7 +18,7 @@ from flows.project import Project, load_project
 from flows.report import Report
 from flows.servers import local_server, server_home
 from flows.settings import Settings, load_settings
-from kg.errors import ConfigError, MachineError
+from kg.errors import ConfigError, CrossGraphError, MachineError
 from kg.jars import Jars, find_jars
 from kg.java import Java, find_java
 from kg.landing import Landing
@@ -155,6 +155,12 @@ class Run:
         """A stage's output if it was made of these inputs by this code."""
         return self.workspace.stage(name).find(wanted_fingerprint(name, inputs, modules))
 
+    @property
+    def _spared(self) -> set[str]:
+        """Fingerprints of what the versions that Neo4j may hold were made of."""
+        published = self.workspace.stage("published").outputs()
+        return {of for output in published for of in output.manifest.meta.get("made_of", {}).values()}
+
     def stage(
         self,
         name: StageName,
@@ -171,8 +177,12 @@ class Run:
             self.report.stage(name, found, skipped=True)
             return found
         LOG.info("%s: starts", name)
-        with self.report.timed(name), stage.create(wanted) as draft:
-            make(draft)
+        with self.report.timed(name), stage.create(wanted, self._spared) as draft:
+            try:
+                make(draft)
+            except CrossGraphError:
+                self.report.failed(name, draft.figures)
+                raise
         made = stage.find(wanted)
         if made is None:
             raise MachineError(f"the output of {name} vanished from {stage.root} while it was made")

@@ -10,9 +10,16 @@ SWITCH = (
     f"OPTIONAL MATCH (v:{VERSION}) FOREACH (old IN CASE WHEN v IS NULL THEN [] ELSE [v] END | "
     f"REMOVE old:{VERSION} SET old:{FORMER_VERSION}) CREATE (new:{VERSION}) SET new = $properties RETURN count(*)"
 )
+FORMER = (
+    f"MATCH (f:{FORMER_VERSION}), (:{VERSION}) MATCH (n:{'|'.join(SIDE_LABELS.values())}) "
+    "RETURN properties(f), count(CASE WHEN n[f.property] IS NULL THEN 1 END), count(n[f.property])"
+)
+# The mark says which version a user did not want: a run that makes it again leaves it where it is. Going back from
+# the version that was gone back to takes the mark away.
 SWAP = (
-    f"MATCH (v:{VERSION}), (f:{FORMER_VERSION}) "
-    f"REMOVE v:{VERSION}, f:{FORMER_VERSION} SET v:{FORMER_VERSION}, f:{VERSION} RETURN f.version"
+    f"MATCH (v:{VERSION}), (f:{FORMER_VERSION}) WITH v, f, v.instead_of = f.version AS undone "
+    f"REMOVE v:{VERSION}, v.instead_of, f:{FORMER_VERSION} SET v:{FORMER_VERSION}, f:{VERSION}, "
+    "f.instead_of = CASE WHEN undone THEN null ELSE v.version END RETURN f.version, v.version"
 )
 COUNT_ONLINE = (
     "SHOW VECTOR INDEXES YIELD name, state WHERE name IN $names AND state = 'ONLINE' RETURN count(*) AS online"
@@ -55,6 +62,14 @@ def set_vectors(label: str) -> str:
     return (
         f"UNWIND $rows AS row MATCH (n:{quote(label)} {{key: row[0]}}) "
         f"CALL db.create.setNodeVectorProperty(n, $name, row[1]) RETURN count(*)"
+    )
+
+
+def current_vectors(label: str) -> str:
+    """Key and fused vector, in the current version, of those of ``$keys`` that have one."""
+    return (
+        f"MATCH (v:{VERSION}) UNWIND $keys AS key MATCH (n:{quote(label)} {{key: key}}) "
+        "WHERE n[v.property] IS NOT NULL RETURN n.key AS key, n[v.property] AS z"
     )
 
 

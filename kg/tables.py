@@ -7,7 +7,7 @@ A folder without a manifest is no output. The manifest's fingerprint alone decid
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -224,10 +224,11 @@ class Stage:
         self.filesystem.delete_dir(output.path)
 
     @contextmanager
-    def create(self, fingerprint: str) -> Iterator[Draft]:
+    def create(self, fingerprint: str, spared: Collection[str] = ()) -> Iterator[Draft]:
         """A new folder to write into, sealed on leaving the block and removed when the block raises.
 
-        Leftovers of killed runs are removed first, and of sealed outputs the newest two are kept.
+        Leftovers of killed runs are removed first. Of sealed outputs the newest two are kept, and those whose
+        fingerprints are `spared`.
         """
         for info in self._folders():
             if self.filesystem.get_file_info(f"{info.path}/{MANIFEST}").type != fs.FileType.File:
@@ -243,6 +244,8 @@ class Stage:
             self.filesystem.delete_dir(path)
             raise
         for output in self.outputs()[:-KEEP]:
+            if output.manifest.fingerprint in spared:
+                continue
             self.filesystem.delete_dir(output.path)
 
     def _folders(self) -> list[fs.FileInfo]:

@@ -2,7 +2,7 @@
 
 Vectors lie in one of two slots: ``z_a``, ``z_b`` and likewise for the other views. A version is written into the
 slot that nobody reads, then one transaction makes it the current one. The version before stays in its slot until
-the next one is written; `rollback` goes back to it.
+the next one is written; `kg.versions.rollback` goes back to it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +20,7 @@ from kg.schema import KEY, RECOMMENDATION, check, embedding_schema
 from kg.store import Progress, Store, silent
 from kg.tables import Draft
 from kg.vectors import matrix
+from kg.versions import current_version, online
 
 ROWS = 1_000
 
@@ -78,20 +79,6 @@ def write_back(
     _create_indexes(store, slot, dimension)
     store.value(cypher_vectors.SWITCH, {"properties": properties})
     draft.figures["written"] = sum(sum(counts.values()) for counts in given.values())
-
-
-def current_version(store: Store) -> dict[str, Any] | None:
-    """The properties of the pointer node, or None before the first version."""
-    found = store.rows(cypher_vectors.CURRENT)
-    return dict(found[0][0]) if found else None
-
-
-def rollback(store: Store) -> str:
-    """Make the version before the current one again and return its name; `StoreError` when it is gone."""
-    found = store.rows(cypher_vectors.SWAP)
-    if not found:
-        raise StoreError("there is no earlier version of the embeddings in this graph to go back to")
-    return str(found[0][0])
 
 
 def write_recommendations(
@@ -201,7 +188,7 @@ def _write_label(store: Store, label: str, table: pa.Table, slot: str, progress:
 def _create_indexes(store: Store, slot: str, dimension: int) -> None:
     store.define(*(cypher_vectors.create_vector_index(side, slot, dimension) for side in cypher.SIDE_LABELS))
     names = [cypher_vectors.index_name(side, slot) for side in cypher.SIDE_LABELS]
-    if store.value(cypher_vectors.COUNT_ONLINE, {"names": names}) != len(names):
+    if not online(store, names):
         raise StoreError(f"the vector indexes {names} did not come online: see Neo4j's log")
 
 

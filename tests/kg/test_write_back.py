@@ -1,66 +1,20 @@
 """Vectors and recommendations in a real Neo4j: whole versions, slots, indexes, and what readers see."""
 
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from kg.errors import ContractError, StoreError, UnknownIdError
-from kg.load import load
-from kg.schema import RECOMMENDATION, embedding_schema
+from kg.errors import ContractError, UnknownIdError
+from kg.schema import RECOMMENDATION
 from kg.server_home import Connection
 from kg.store import Store
 from kg.tables import Draft
-from kg.write_back import Provenance, current_version, rollback, write_back, write_recommendations
-from tests.kg.small_graph import META, plain, tables
-
-FIRST = Provenance("v1", "graphsage", "w1", "in1", "run1", "2026-01-01T00:00:00+00:00")
-SECOND = replace(FIRST, version="v2", run="run2")
-KEYS = {"User": ["ann", "bob", "ćeda"], "Film": ["f2", "f1", "f10"], "Book": ["b1", "f1"], "Genre": ["Drama", "Sci-Fi"]}
-Figures = dict[str, Any]
-Publish = Callable[..., Figures]
-
-
-@pytest.fixture
-def loaded(clean_connection: Connection, tmp_path: Path) -> Connection:
-    output = tables(tmp_path)
-    with Store(clean_connection) as store:
-        load(store, output, Draft(output.filesystem, output.path), "small")
-    return clean_connection
-
-
-@pytest.fixture
-def publish(loaded: Connection, tmp_path: Path) -> Publish:
-    def run(vectors: dict[str, pa.Table], provenance: Provenance = FIRST, extra: Figures | None = None) -> Figures:
-        draft = Draft(tables(tmp_path).filesystem, str(tmp_path))
-        with Store(loaded) as store:
-            write_back(store, vectors, provenance, draft, extra)
-        return draft.figures
-
-    return run
-
-
-def unit(rng: np.random.Generator, width: int) -> list[float]:
-    vector = rng.normal(size=width)
-    return list((vector / np.linalg.norm(vector)).astype(np.float32))
-
-
-def vectors(width: int = 8, seed: int = 0, **changed: dict[str, list[Any]]) -> dict[str, pa.Table]:
-    """Vectors of all nodes; genres have a graph view only, and the first of each label has no picture."""
-    rng = np.random.default_rng(seed)
-    found = {}
-    for label, keys in KEYS.items():
-        columns: dict[str, Any] = {"key": keys, "h": [unit(rng, 4) for _ in keys]}
-        if label != "Genre":
-            columns["c"] = [None, *(unit(rng, 5) for _ in keys[1:])]
-            columns["z"] = [unit(rng, width) for _ in keys]
-        columns |= changed.get(label, {})
-        found[label] = pa.table(columns, embedding_schema([name for name in columns if name != "key"]))
-    return found
+from kg.write_back import write_back, write_recommendations
+from tests.kg.published import FIRST, SECOND, Publish, vectors
+from tests.kg.small_graph import META, plain
 
 
 def index_widths(connection: Connection) -> dict[str, int]:
@@ -138,19 +92,6 @@ def test_versions_take_turns_and_leave_nothing_stale(loaded: Connection, publish
     assert plain(loaded, held) == [[6, 6, 8, 8]]
     assert index_widths(loaded) == {"User.z_a": 6, "Item.z_a": 6, "User.z_b": 6, "Item.z_b": 6}
     assert plain(loaded, "MATCH (v:EmbeddingVersion) RETURN v.version, v.slot") == [["v3", "a"]]
-
-
-def test_the_version_before_can_be_made_current_again(loaded: Connection, publish: Publish) -> None:
-    with Store(loaded) as store:
-        assert current_version(store) is None
-        with pytest.raises(StoreError, match="no earlier version"):
-            rollback(store)
-        publish(vectors(), extra={"ranker": [1.0]})
-        publish(vectors(6, 1), SECOND, {"ranker": [2.0]})
-        assert rollback(store) == "v1"
-        now = current_version(store)
-        assert now and (now["version"], now["slot"], now["dimension"], now["ranker"]) == ("v1", "a", 8, [1.0])
-        assert rollback(store) == "v2"
 
 
 def test_readers_keep_the_old_version_until_the_new_one_is_complete(loaded: Connection, publish: Publish) -> None:
