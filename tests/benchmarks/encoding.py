@@ -162,7 +162,7 @@ def image_rate(paths: list[str], rounds: int) -> dict[str, Any]:
     `ours_decoded` is ours over decoded batches too, `other_from_files` the loop with its decoding.
     """
     encoder = ImageEncoder(ImageModel(), "cpu")
-    plain = copy.deepcopy(encoder.tower).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    plain = copy.deepcopy(encoder.tower).to(memory_format=torch.contiguous_format)
 
     def decoded(size: int) -> Iterator[torch.Tensor]:
         for start in range(0, len(paths), size):
