@@ -21,9 +21,9 @@ WORKERS = 8
 """On a CPU at most so many threads encode batches of their own, each with its share of the cores.
 
 Two of one core each took 15% less processor time than one batch at a time on both, and neither waits for the other:
-2.27 s against 2.68 s for 128 plots in float32 on 2 cores of an AMD EPYC, of which 2.0 s are matrix products at the
-processor's peak. Weights packed for oneDNN and a fused GELU took off nothing more. Beyond eight, Python's lock would
-have them wait.
+2.27 s (in batches of 16; of 8: 2.38, of 32: 2.54) against 2.68 s for 128 plots in float32 on 2 cores of an AMD EPYC,
+where the matrix products alone take some 1.5 s at the processor's peak. Weights packed for oneDNN and a fused GELU
+took off nothing more. Beyond eight, Python's lock would have them wait (not measured).
 """
 Progress = Callable[[int, int], None]
 
