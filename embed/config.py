@@ -50,7 +50,8 @@ class TextModel(Section):
 
     model: str = "packaged"
     """`packaged` (all-MiniLM-L6-v2, needs no network), a local folder, or a name on the Hugging Face hub."""
-    batch_size: int = Field(32, ge=1)
+    batch_size: int = Field(16, ge=1)
+    """Texts by step; each core has its own (measured: `embed.text.WORKERS`), a GPU wants more."""
     max_length: int = Field(128, ge=8)
     """Tokens read of each text."""
 

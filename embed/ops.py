@@ -1,16 +1,19 @@
 """Devices, seeds and small tensor operations that several modules need."""
 
+import copy
 import hashlib
 import random
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import dgl
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from kg.errors import ConfigError
 
@@ -46,13 +49,48 @@ def cpu_has_bfloat16() -> bool:
     return flags.exists() and any(f in flags.read_text("utf-8") for f in ("avx512_bf16", "amx_bf16"))
 
 
+def half_type(device: torch.device) -> torch.dtype | None:
+    """The half-width type that the device multiplies faster than float32, if any: on a GPU, or a CPU with bfloat16."""
+    if device.type == "cpu":
+        return torch.bfloat16 if cpu_has_bfloat16() else None
+    return torch.float16 if device.type == "cuda" else torch.bfloat16
+
+
 @contextmanager
 def half_precision(device: torch.device) -> Iterator[None]:
-    """Inference with half-width products where the device is faster with them: a GPU, or a CPU with bfloat16."""
-    enabled = device.type != "cpu" or cpu_has_bfloat16()
-    dtype = torch.float16 if device.type == "cuda" else torch.bfloat16
-    with torch.inference_mode(), torch.autocast(device.type, dtype=dtype, enabled=enabled):
+    """Inference with half-width products where the device is faster with them."""
+    dtype = half_type(device)
+    with torch.inference_mode(), torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
         yield
+
+
+def halved(model: nn.Module, device: torch.device) -> nn.Module:
+    """The model for `half_precision`: a copy whose products' weights are half-width; itself where float32 is used.
+
+    Results are the same, for autocast would narrow these weights (but keeps no frozen ones) in every call.
+    """
+    dtype = half_type(device)
+    if dtype is None:
+        return model
+    model = copy.deepcopy(model)
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            module.to(dtype)
+    return model
+
+
+@contextmanager
+def workers(count: int, cores: int) -> Iterator[ThreadPoolExecutor]:
+    """A pool of `count` threads in which torch uses `cores` each.
+
+    torch keeps the number by thread, but threads started later take over the one set last: hence set back at the end.
+    """
+    before = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(count, initializer=partial(torch.set_num_threads, cores)) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(before)
 
 
 def model_fingerprint(model: torch.nn.Module, *settings: object) -> str:

@@ -8,15 +8,23 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from embed.config import TextModel
-from embed.ops import half_precision, l2_normalise, model_fingerprint, resolve_device
+from embed.ops import half_precision, halved, l2_normalise, model_fingerprint, resolve_device, workers
 from kg.errors import ConfigError
 
 PACKAGED = "packaged"
+WORKERS = 8
+"""On a CPU at most so many threads encode batches of their own, each with its share of the cores.
+
+Two of one core each took 15% less processor time than one batch at a time on both, and neither waits for the other:
+2.27 s (in batches of 16; of 8: 2.38, of 32: 2.54) against 2.68 s for 128 plots in float32 on 2 cores of an AMD EPYC,
+where the matrix products alone take some 1.5 s at the processor's peak. Weights packed for oneDNN and a fused GELU
+took off nothing more. Beyond eight, Python's lock would have them wait (not measured).
+"""
 Progress = Callable[[int, int], None]
 
 
@@ -64,19 +72,26 @@ class TextEncoder:
         vectors = np.zeros((len(texts), self.dim), np.float32)
         # Batches of like length waste no product on padding: three times as fast as in the order given.
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]), reverse=True)
-        for start in range(0, len(order), self.config.batch_size):
-            rows = order[start : start + self.config.batch_size]
-            vectors[rows] = self._batch([texts[i] for i in rows]).numpy()
-            if progress:
-                progress(start + len(rows), len(texts))
+        size = self.config.batch_size
+        batches = [order[start : start + size] for start in range(0, len(order), size)]
+        model, done = halved(self.model, self.device), 0
+        cores = torch.get_num_threads()
+        count = min(cores, WORKERS) if self.device.type == "cpu" else 1
+        with workers(count, cores // count) as pool:
+            encoded = pool.map(lambda rows: self._batch(model, [texts[i] for i in rows]), batches)
+            for rows, found in zip(batches, encoded, strict=True):
+                vectors[rows] = found.numpy()
+                done += len(rows)
+                if progress:
+                    progress(done, len(texts))
         return vectors
 
-    def _batch(self, texts: list[str]) -> Float[Tensor, "texts dim"]:
+    def _batch(self, model: nn.Module, texts: list[str]) -> Float[Tensor, "texts dim"]:
         tokens = self.tokenizer(
             texts, padding=True, truncation=True, max_length=self.config.max_length, return_tensors="pt"
         ).to(self.device)
         with half_precision(self.device):
-            states = self.model(**tokens).last_hidden_state
+            states = model(**tokens).last_hidden_state
         mask = tokens["attention_mask"][..., None].float()
         pooled = (states.float() * mask).sum(1) / mask.sum(1).clamp(min=1)
         return l2_normalise(pooled).cpu()

@@ -1,3 +1,6 @@
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,8 +10,9 @@ import pytest
 
 import embed.cache
 from embed.cache import VectorCache, encode_views, read_views
-from embed.config import EmbedConfig
+from embed.config import EmbedConfig, TextModel
 from embed.graph import Snapshot
+from embed.text import TextEncoder
 from kg.tables import Output, Workspace
 from kg.vectors import matrix, vector_array
 from tests.embed.planted import BOOKS, FILMS
@@ -84,6 +88,46 @@ def test_a_killed_run_resumes(told: Snapshot, tmp_path: Path, monkeypatch: pytes
         "broken": 0,
         "broken_files": (),
     }
+
+
+@pytest.mark.slow
+def test_after_kill_9_only_the_rest_is_encoded(snapshot: Snapshot, tmp_path: Path) -> None:
+    """A process of its own is killed after two parts of five texts; the next encodes what is missing, no more."""
+    child = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert child.wait(timeout=120) == -signal.SIGKILL
+    cache = VectorCache(Workspace(tmp_path), TextEncoder(TextModel(), "cpu").fingerprint)
+    done = cache.known()
+    assert len(done) == 10
+    films = snapshot.nodes["Film"]
+    texts = pa.array([f"A tale of {i} brothers" for i in range(FILMS)])
+    films = films.set_column(films.column_names.index("text"), "text", texts)
+    workspace = Workspace(tmp_path)
+    with workspace.stage("encoded").create("f") as draft:
+        encode_views(replace(snapshot, nodes={"Film": films}), EmbedConfig(image=None), workspace, draft)
+    figures = draft.figures["text"]["Film"]
+    assert (figures["encoded"], figures["from_cache"]) == (FILMS - 10, 10)
+    assert cache.known() > done and len(cache.known()) == FILMS
+
+
+KILLED = f"""
+import os, signal, sys
+import embed.cache
+from embed.cache import VectorCache, _Run, _text_chunks
+from embed.config import TextModel
+from embed.text import TextEncoder
+from kg.tables import Workspace
+from kg.vectors import content_hash
+
+def kill(what, done, of):
+    if done >= 10:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+embed.cache.CHUNK = 5
+encoder = TextEncoder(TextModel(), "cpu")
+cache = VectorCache(Workspace(sys.argv[1]), encoder.fingerprint)
+texts = [f"A tale of {{i}} brothers" for i in range({FILMS})]
+_Run(cache, _text_chunks(encoder), "text", kill).encode([content_hash(t.encode()) for t in texts], texts)
+"""
 
 
 def test_half_a_part_is_not_seen(tmp_path: Path) -> None:

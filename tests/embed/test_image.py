@@ -6,8 +6,10 @@ import pytest
 import torch
 from PIL import Image
 
+import embed.ops
 from embed.config import ImageModel
 from embed.image import ImageEncoder
+from embed.ops import cpu_has_bfloat16, half_precision, halved
 from kg.errors import ConfigError
 
 
@@ -36,6 +38,27 @@ def test_pictures_keep_their_order_and_like_ones_are_near(encoder: ImageEncoder,
     assert vectors[0] @ vectors[2] > vectors[0] @ vectors[1]
     alone = np.concatenate([encoder.encode([path])[0] for path in paths])
     assert ((alone * vectors).sum(1) > 0.999).all()
+
+
+def test_the_folded_tower_is_the_plain_one(encoder: ImageEncoder, tmp_path: Path) -> None:
+    """timm's own, picture by picture in float32: padding by copies, and a norm after every convolution."""
+    assert cpu_has_bfloat16() or not any(isinstance(m, torch.nn.BatchNorm2d) for m in encoder.apply.modules())
+    paths = [draw(tmp_path / f"{i}.png", (200 - 40 * i, 50 * i, 90), (200 + 31 * i, 300)) for i in range(4)]
+    with torch.inference_mode():
+        plain = [encoder.tower(encoder.transform(Image.open(path).convert("RGB"))[None])[0].numpy() for path in paths]
+    expected = np.stack([vector / np.linalg.norm(vector) for vector in plain])
+    # 1e-6 in float32; bfloat16, where the processor has it, costs up to 1e-3.
+    assert ((encoder.encode(paths)[0] * expected).sum(1) > 1 - (1e-3 if cpu_has_bfloat16() else 1e-6)).all()
+
+
+def test_half_width_weights_are_those_of_autocast(encoder: ImageEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a processor with bfloat16; any other computes the same, only slowly."""
+    monkeypatch.setattr(embed.ops, "cpu_has_bfloat16", lambda: True)
+    cpu, picture = torch.device("cpu"), torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    narrow = halved(encoder.tower, cpu)
+    assert narrow is not encoder.tower and narrow.conv_stem.weight.dtype == torch.bfloat16
+    with half_precision(cpu):
+        assert torch.equal(narrow(picture), encoder.tower(picture))
 
 
 def test_a_broken_picture_is_masked(encoder: ImageEncoder, tmp_path: Path) -> None:
