@@ -151,9 +151,9 @@ def test_a_graph_in_words(told_films: Snapshot) -> None:
         told_films, edges=told_films.edges | {computed: pairs}, edge_meta=told_films.edge_meta | {computed: meta}
     )
     corpus = verbalise(graph)
-    assert len(corpus.items) == FILMS - 1
-    first = corpus.items[5]
-    assert first == Item("Film 5\nOf stoves", ("about Quill Ambrose",), ("Film 5 — about — Quill Ambrose",))
+    makers = list(MAKERS.values())
+    assert [of.facts for of in corpus.items] == [(f"about {makers[i % 4]}",) for i in range(FILMS - 1)]
+    assert corpus.items[5] == Item("Film 5\nOf stoves", ("about Quill Ambrose",), ("Film 5 — about — Quill Ambrose",))
     assert corpus.texts == tuple(of.text for of in corpus.items)
     assert verbalise(graph, ["KIN"]).items == ()
     with pytest.raises(ConfigError, match=r"embed\.text\.adapt: fewer than two items"):
