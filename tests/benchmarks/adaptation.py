@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+import flows  # noqa: F401 - it tells OpenMP's threads how to wait, before anything loads torch
 from embed.adapter import merge
 from embed.clip import Pairs, Projections, fit
 from embed.clip_text import ClipText, text_tower

@@ -1,4 +1,5 @@
 import colorsys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,15 @@ from tests.embed.planted import BOOKS, FILMS
 
 SHAPES = {"circle": "ellipse", "square": "rectangle", "stripes": "line"}
 QUICK = CatalogueClip(dim=16, epochs=30, batch_size=16, learning_rate=0.01, dropout=0.0, held_out=0.4)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """One seed gives one result on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def paint(path: Path, row: int) -> tuple[str, str]:
@@ -63,7 +73,6 @@ def test_recall_is_that_of_a_hand() -> None:
 
 
 def test_held_out_pictures_find_texts_of_their_kind(pairs: Pairs) -> None:
-    torch.set_num_threads(1)
     projections, figures = fit(pairs, QUICK, 0)
     assert figures["pairs"] == 27 and figures["held_out"] == 9 and figures["chance"]["1"] == pytest.approx(1 / 9)
     assert figures["loss"][-1] < 0.7 * figures["loss"][0]
@@ -80,7 +89,6 @@ def test_held_out_pictures_find_texts_of_their_kind(pairs: Pairs) -> None:
 
 
 def test_one_seed_one_result(pairs: Pairs) -> None:
-    torch.set_num_threads(1)
     short = QUICK.model_copy(update={"epochs": 3, "dropout": 0.3})
     (one, first), (two, second), (other, _) = (fit(pairs, short, seed) for seed in (0, 0, 1))
     assert first == second and torch.equal(one.image.weight, two.image.weight)

@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +30,15 @@ QUICK = Adaptation(steps=12, batch_size=8, learning_rate=5e-3, rank=4, facts=2, 
 LOCAL = pyarrow.fs.LocalFileSystem()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """One seed gives one result on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def item(row: int) -> Item:
     thing, maker = list(MAKERS.items())[row % 4]
     place = PLACES[row // 4 % 10]
@@ -45,7 +55,6 @@ def told(items: list[Item], encoder: TextEncoder) -> float:
 
 @pytest.fixture
 def encoder() -> TextEncoder:
-    torch.set_num_threads(1)
     return TextEncoder(TextModel(), "cpu")
 
 
@@ -58,7 +67,6 @@ def corpus() -> Corpus:
 
 @pytest.fixture(scope="module")
 def learned(corpus: Corpus) -> Adapter:
-    torch.set_num_threads(1)
     return language.train(TextEncoder(TextModel(), "cpu"), corpus, QUICK, 0)
 
 
@@ -181,7 +189,6 @@ def encode(graph: Snapshot, workspace: Workspace, adapt: Adaptation | None) -> O
 
 def test_the_text_view_is_the_adapted_one(told_films: Snapshot, tmp_path: Path) -> None:
     """The second time neither the adapter is learned nor a text encoded."""
-    torch.set_num_threads(1)
     workspace, short = (
         Workspace(tmp_path),
         QUICK.model_copy(update={"steps": 1, "batch_size": 4, "learning_rate": 0.05}),
