@@ -96,7 +96,11 @@ class TextModel(Section):
     max_length: int = Field(128, ge=8)
     """Tokens read of each text."""
     adapt: Adaptation | None = None
-    """null: the encoder as it comes; `{}`: adapted to the catalogue (see README for what it brings)."""
+    """null: the encoder as it comes; `{}`: adapted to the catalogue.
+
+    Off, for it did not pay: on 600 films and 40 steps of 16, held-out plots found their neighbourhood among the ten
+    nearest in 47% of cases, before 40%, but Recall@20 of cold films was .311 after .310 (tests.benchmarks.adaptation).
+    """
 
 
 class ImageModel(Section):
@@ -109,7 +113,10 @@ class ImageModel(Section):
     batch_size: int = Field(8, ge=1)
     """Pictures by step; small ones stay in the processor's cache, a GPU wants more."""
     clip: CatalogueClip | None = None
-    """null: the model's vectors as they come; `{}`: projected to where the catalogue's texts are."""
+    """null: the model's vectors as they come; `{}`: projected to where the catalogue's texts are.
+
+    On 3,256 films a held-out poster has its plot among the ten nearest of 326 in 17% of cases, at random in 3%.
+    """
 
 
 class EmbedConfig(Section):
