@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import numpy as np
@@ -11,15 +11,19 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from embed.config import EmbedConfig
+from embed.config import Adaptation, EmbedConfig
 from embed.graph import Snapshot
 from embed.image import ImageEncoder, read_bytes
 from embed.inputs import View, Views
+from embed.ops import model_fingerprint
 from embed.text import TextEncoder
 from kg.ids import IdMap
 from kg.schema import VECTOR, embedding_schema
 from kg.tables import Draft, Output, Workspace
 from kg.vectors import content_hash, matrix, vector_array
+
+if TYPE_CHECKING:
+    from embed.clip_text import TextTower
 
 CHUNK = 1024
 """Vectors by part: what a killed run has to encode again at most."""
@@ -90,12 +94,16 @@ def encode_views(
     """Write tables ``text/<Label>`` and ``image/<Label>`` (key, vector) of stage `encoded`, only what is new encoded.
 
     A node without text or with a broken image has no row. `figures` gets counts by view and label, `meta` the models
-    with their fingerprints. `progress` is told (what, done, of all).
+    with their fingerprints. Where the text encoder is adapted, or pictures are projected to the texts, what was learned
+    lies in ``adapter/`` and ``clip.safetensors``, and `figures` has its losses and recall under `adapted` and `clip`.
+    `progress` is told (what, done, of all).
     """
     draft.figures |= {"text": {}, "image": {}}
     draft.meta["models"] = {}
     if config.text and (texts := _contents(snapshot, "text")):
         encoder = TextEncoder(config.text, config.device)
+        if config.text.adapt:
+            _adapt(encoder, snapshot, config.text.adapt, config.seed, workspace, draft, progress)
         draft.meta["models"]["text"] = {"model": config.text.model, "fingerprint": encoder.fingerprint}
         for label, values in texts.items():
             hashes = [content_hash(v.encode()) if v else None for v in values]
@@ -105,9 +113,14 @@ def encode_views(
     if config.image and (images := _contents(snapshot, "image")):
         looker = ImageEncoder(config.image, config.device)
         draft.meta["models"]["image"] = {"model": config.image.model, "fingerprint": looker.fingerprint}
+        runs = {}
         for label, values in images.items():
             run = _Run(VectorCache(workspace, looker.fingerprint), looker.encode, f"image {label}", progress)
             run.encode([_file_hash(v, run.figures) if v else None for v in values], values)
+            runs[label] = run
+        if config.image.clip:
+            _project(runs, snapshot, config, workspace, draft, progress)
+        for label, run in runs.items():
             _write(snapshot, draft, f"image/{label}", run.vectors, run.figures)
 
 
@@ -170,7 +183,58 @@ class _Run:
         figures.from_cache = len(values) - figures.missing - figures.broken - encoded
 
 
-def _text_chunks(encoder: TextEncoder) -> Encode:
+def _adapt(
+    encoder: TextEncoder,
+    snapshot: Snapshot,
+    wanted: Adaptation,
+    seed: int,
+    workspace: Workspace,
+    draft: Draft,
+    progress: Progress | None,
+) -> None:
+    """Adapt the encoder in place and keep the adapter."""
+    from embed.adapter import save
+    from embed.language import adapt
+
+    adapter = adapt(encoder, snapshot, wanted, seed, workspace, progress)
+    save(adapter, draft.filesystem, draft.location("adapter"))
+    draft.figures["adapted"] = adapter.figures
+
+
+def _project(
+    runs: dict[str, "_Run"],
+    snapshot: Snapshot,
+    config: EmbedConfig,
+    workspace: Workspace,
+    draft: Draft,
+    progress: Progress | None,
+) -> None:
+    """Learn projections from nodes with a picture and a text, and put the projected pictures in the place of all."""
+    from embed.clip import Pairs, Projections, fit
+    from embed.clip_text import ClipText, text_tower
+
+    if config.image is None or config.image.clip is None:
+        raise ValueError("no projections are wanted")
+    tower = text_tower(config.image, config.device)
+    texts, pictures, words = _contents(snapshot, "text"), [], []
+    for label, run in runs.items():
+        for vector, text in zip(run.vectors, texts.get(label, [None] * len(run.vectors)), strict=True):
+            if vector is not None and text:
+                pictures.append(vector)
+                words.append(text)
+    reading = _Run(VectorCache(workspace, tower.fingerprint), _text_chunks(tower), "texts of pictures", progress)
+    reading.encode([content_hash(text.encode()) for text in words], list(words))
+    told = [v for v in reading.vectors if v is not None]
+    pairs = Pairs(*(np.stack(rows) if rows else np.zeros((0, 1), np.float32) for rows in (pictures, told)))
+    trained = Projections.as_trained(pairs.texts.shape[1], tower.logit_scale) if isinstance(tower, ClipText) else None
+    projections, draft.figures["clip"] = fit(pairs, config.image.clip, config.seed, trained)
+    projections.save(draft.filesystem, draft.location("clip.safetensors"))
+    draft.meta["models"]["image"]["projections"] = model_fingerprint(projections)
+    for run in runs.values():
+        run.vectors = [None if v is None else projections.project_images(v[None])[0] for v in run.vectors]
+
+
+def _text_chunks(encoder: "TextTower") -> Encode:
     def encode(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
         return encoder.encode(texts), np.ones(len(texts), bool)
 

@@ -45,6 +45,62 @@ class GraphModel(Section):
         return self.attribute_layers + self.layers
 
 
+class Adaptation(Section):
+    """LoRA on the text encoder, learned from a catalogue's texts and relationships, never from interactions.
+
+    A changed catalogue is adapted to anew, and then all its texts are encoded again.
+    """
+
+    rank: int = Field(8, ge=1)
+    """Rank of the change to each linear layer."""
+    alpha: float = Field(16, gt=0)
+    """The change is scaled by `alpha / rank`."""
+    dropout: float = Field(0.05, ge=0, lt=1)
+    """Share of a layer's inputs that the change does not see in a step."""
+    steps: int = Field(100, ge=1)
+    """Batches learned from, however large the catalogue."""
+    batch_size: int = Field(32, ge=2)
+    """Items by step; each tells its own neighbourhood from those of all others."""
+    learning_rate: float = Field(5e-4, gt=0)
+    """At its highest, after the first tenth of the steps; then it falls to zero."""
+    temperature: float = Field(0.05, gt=0)
+    """Divides the cosine of text and neighbourhood in the contrast."""
+    facts: int = Field(8, ge=1)
+    """Of an item's relationships so many, drawn anew each time, stand for its neighbourhood."""
+    relations: tuple[str, ...] | None = None
+    """Types of relationships that are put into words; null: all but interactions and what was computed from them.
+
+    Name those whose ends have names that mean something: an id is noise.
+    """
+    masked: float = Field(0.15, gt=0, lt=1)
+    """Share of tokens that masked language modelling hides."""
+    masked_weight: float = Field(0.1, ge=0)
+    """Weight of masked language modelling beside the contrast; 0 leaves it out."""
+
+
+class CatalogueClip(Section):
+    """Projections of pictures and texts into one space, trained on items that have both; the towers stay as they are.
+
+    With the packaged model they start at random, with a named one at what it was trained to. The view `c` is then the
+    projected picture.
+    """
+
+    dim: int = Field(384, ge=2)
+    """Width of the joint space with the packaged model; a named model keeps its own."""
+    epochs: int = Field(40, ge=0)
+    """At most so many passes over the pairs; 0 reports what a named model is worth as it is."""
+    patience: int = Field(4, ge=1)
+    """Epochs without a lower loss on held-out pairs before training stops."""
+    batch_size: int = Field(256, ge=2)
+    """Pairs by step; each tells its own partner from those of all others."""
+    learning_rate: float = Field(5e-4, gt=0)
+    weight_decay: float = Field(0.1, ge=0)
+    dropout: float = Field(0.3, ge=0, lt=1)
+    """Share of a tower's features that a step hides."""
+    held_out: float = Field(0.2, gt=0, lt=1)
+    """Share of pairs not learned from: one half says when to stop, the other what recall is reported."""
+
+
 class TextModel(Section):
     """The text view `v`."""
 
@@ -54,6 +110,12 @@ class TextModel(Section):
     """Texts by step; each core has its own (measured: `embed.text.WORKERS`), a GPU wants more."""
     max_length: int = Field(128, ge=8)
     """Tokens read of each text."""
+    adapt: Adaptation | None = None
+    """null: the encoder as it comes; `{}`: adapted to the catalogue.
+
+    Off, for it did not pay: on 600 films and 40 steps of 16, held-out plots found their neighbourhood among the ten
+    nearest in 47% of cases, before 40%, but Recall@20 of cold films was .311 after .310 (tests.benchmarks.adaptation).
+    """
 
 
 class ImageModel(Section):
@@ -65,6 +127,11 @@ class ImageModel(Section):
     """open_clip's tag or a checkpoint file for `model`."""
     batch_size: int = Field(8, ge=1)
     """Pictures by step; small ones stay in the processor's cache, a GPU wants more."""
+    clip: CatalogueClip | None = None
+    """null: the model's vectors as they come; `{}`: projected to where the catalogue's texts are.
+
+    On 3,256 films a held-out poster has its plot among the ten nearest of 326 in 17% of cases, at random in 3%.
+    """
 
 
 class Objectives(Section):

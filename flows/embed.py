@@ -28,7 +28,12 @@ CHOOSING: CutName = "user_time"
 def encode(run: Run, graph: Output) -> Output:
     """Encode the texts and images that the cache does not hold yet."""
     config = run.embed_config
-    inputs = [graph.manifest.fingerprint, config.model_dump(include={"text", "image"}), _pictures(graph)]
+    learned = (config.text and config.text.adapt) or (config.image and config.image.clip)
+    inputs = [
+        graph.manifest.fingerprint,
+        config.model_dump(include={"text", "image", *(["seed"] if learned else [])}),
+        _pictures(graph),
+    ]
 
     def make(draft: Draft) -> None:
         from embed.cache import encode_views

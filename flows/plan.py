@@ -156,8 +156,13 @@ def _hash(content: Callable[[str], bytes], value: str) -> str | None:
 
 
 def _model(this: Rehearsal, view: str) -> str | None:
-    """The fingerprint of a view's model; of one that is not on this machine, what the last run says if it used it."""
+    """The fingerprint of a view's model; of one that is not on this machine, what the last run says if it used it.
+
+    An encoder that the catalogue adapts is known once it has learned.
+    """
     config = getattr(this.embed_config, view)
+    if view == "text" and config.adapt:
+        return None
     if config.model == "packaged" or Path(config.model).is_dir():
         return _encoder(this, view).fingerprint
     last = this.workspace.stage("encoded").current()
