@@ -119,7 +119,7 @@ def sampled_batches(
     seeds = {etype: torch.arange(graph.num_edges(etype)) for etype in etypes if graph.num_edges(etype)}
     warm = {etype: torch.unique(graph.edges(etype=etype)[1]) for etype in seeds}
     sampler = dgl.dataloading.as_edge_prediction_sampler(
-        dgl.dataloading.NeighborSampler([_fanouts(graph, network, hop) for hop in range(config.graph.hops)]),
+        _neighbour_sampler(graph, network),
         exclude="reverse_types",
         reverse_etypes=reverse_types(graph),
         negative_sampler=_PoolSampler(warm, config.negatives, generator),
@@ -141,7 +141,13 @@ def sampled_batches(
         yield Batch([relations(block, device) for block in blocks], inputs.take(rows), counts, labels, tasks)
 
 
-def _fanouts(graph: dgl.DGLHeteroGraph, network: Network, hop: int) -> dict[Canonical, int]:
-    """How many neighbours a hop samples by relation: none of those that it does not go along."""
-    along = set(network.relations_of(hop))
-    return {etype: network.config.graph.fanout if etype in along else 0 for etype in graph.canonical_etypes}
+def _neighbour_sampler(graph: dgl.DGLHeteroGraph, network: Network) -> dgl.dataloading.NeighborSampler:
+    """Samples by hop along the relations that the hop goes, and no others."""
+    fanouts = []
+    for hop in range(network.config.graph.hops):
+        along = set(network.relations_of(hop))
+        fanouts.append(
+            {etype: network.config.graph.fanout if etype in along else 0 for etype in graph.canonical_etypes}
+        )
+    # DGL 1.1.3's fused sampler loses target nodes of a label that no sampled edge starts from.
+    return dgl.dataloading.NeighborSampler(fanouts, fused=False)

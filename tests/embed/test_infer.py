@@ -23,9 +23,10 @@ def test_layer_by_layer_equals_the_whole_graph_at_once(
         np.testing.assert_allclose(whole.items[view], batched.items[view], atol=1e-5)
         assert np.array_equal(whole.item_masks[view], batched.item_masks[view])
     everything = {label: graph.num_nodes(label) for label in graph.ntypes}
-    ends = {label: everything[label] for label in ("User", "Book", "Film")}
+    network, hops = trained.network, range(SMALL.graph.hops)
+    counts = [{label: everything[label] for label in network.labels_after(hop)} for hop in hops]
     with torch.inference_mode():
-        fused = trained.network([relations(graph, torch.device("cpu"))] * 2, inputs, [everything, ends])
+        fused = network([relations(graph, torch.device("cpu")) for _ in hops], inputs, counts)
     np.testing.assert_allclose(whole.users["z"], fused["User"].z.numpy()[placement.users], atol=1e-5)
 
 

@@ -54,7 +54,7 @@ def test_a_layer_sums_its_relations_and_its_own_term() -> None:
     etype = ("a", "r", "b")
     layer = HeteroLayer("graphsage", ["a", "b", "items"], [etype], 8, heads=1, dropout=0.0).eval()
     x = {"a": torch.randn(12, 8), "b": torch.randn(7, 8), "items": torch.randn(3, 8)}
-    out = layer({etype: Relation(Edges.of(graph))}, x, {"b": 7, "items": 3})
+    out = layer({etype: Relation(Edges.of(graph))}, x, {"b": 7, "items": 3}, {})
     assert {label: rows.shape for label, rows in out.items()} == {"b": (7, 8), "items": (3, 8)}
     conv, own, norm = layer.convs["of-a-r-b"], layer.own["of-items"], layer.norm["of-items"]
     assert conv is not None
@@ -79,7 +79,7 @@ def test_a_rare_relation_numbered_over_its_own_nodes_sums_the_same() -> None:
     assert (small.edges.n_src, small.edges.n_dst) == (2, 2)
     x = {"a": torch.randn(10, 8), "b": torch.randn(50, 8)}
     layer = HeteroLayer("graphsage", ["a", "b"], [etype], 8, heads=1, dropout=0.0).eval()
-    out, wanted = (layer({etype: r}, x, {"b": 50})["b"] for r in (small, Relation(Edges.of(graph))))
+    out, wanted = (layer({etype: r}, x, {"b": 50}, {})["b"] for r in (small, Relation(Edges.of(graph))))
     torch.testing.assert_close(out, wanted)
     scale = {label: torch.rand(len(rows)) for label, rows in x.items()}
     out, wanted = (propagate({etype: r}, x, scale, {"b": 50}, {etype})["b"] for r in (small, Relation(Edges.of(graph))))

@@ -28,20 +28,21 @@ def config(base: EmbedConfig = SMALL, graph: dict[str, object] | None = None, **
     "changed",
     [
         config(),
+        config(graph={"model": "graphsage"}),
         config(graph={"model": "gcn"}, fusion="mean"),
         config(graph={"model": "gat"}, fusion="concat"),
         config(graph=MINI_BATCHES),
         config(objectives={"softmax": 0, "bpr": 1}),
     ],
-    ids=["graphsage", "gcn", "gat", "mini-batches", "bpr"],
+    ids=["lightgcn", "graphsage", "gcn", "gat", "mini-batches", "bpr"],
 )
 def test_planted_tastes_are_learned(
     changed: EmbedConfig, snapshot: Snapshot, views: Views, catalogue: Catalogue, interactions: Interactions
 ) -> None:
     train, held = hold_out(interactions)
     trained = fit(snapshot, views, catalogue, train, changed)
-    # Chance is about log(23) = 3.1 for softmax, log(2) = 0.7 for pairs.
-    assert trained.history.losses[-1] < (2.25 if changed.objective == "softmax" else 0.55)
+    first, last = trained.history.losses[0], trained.history.losses[-1]
+    assert last < (0.85 if changed.objectives.softmax else 0.9) * first
     scores = trained.embed(train).scores()
     scores[train.user, train.item] = -2
     # Eight of 44 at random would hit 18%.
