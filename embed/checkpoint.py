@@ -20,7 +20,7 @@ from embed.train import History, Trained
 from kg.errors import ContractError
 from kg.interactions import Catalogue
 
-FORMAT = 1
+FORMAT = 2
 TENSORS = "model.safetensors"
 SETTINGS = "model.json"
 

@@ -21,6 +21,10 @@ from kg.tables import Output
 Canonical = tuple[str, str, str]
 REVERSE = "rev_"
 SHARED = "RELATED"
+MESSAGE = "message"
+"""Edge data: what the messages along an edge are multiplied by."""
+DAY = 86_400_000_000
+"""Microseconds."""
 OWN_COLUMNS = frozenset({"key", "text", "image"})
 
 
@@ -149,6 +153,23 @@ def to_hetero(
             graph.edges[source, type_, target].data[name] = values
             graph.edges[target, REVERSE + type_, source].data[name] = values
     return graph
+
+
+def weigh_messages(
+    graph: dgl.DGLHeteroGraph, interactions: Iterable[Canonical], weights: bool, half_life: float | None
+) -> None:
+    """Set the edge data `MESSAGE` of interactions, 1 on average: by their weight, and halved every `half_life` days.
+
+    Ages count from the latest interaction of the graph; a weight below zero counts as zero.
+    """
+    along = [etype for etype in interactions if "time" in graph.edges[etype].data and graph.num_edges(etype)]
+    latest = max((int(graph.edges[etype].data["time"].max()) for etype in along), default=0)
+    for etype in along:
+        data = graph.edges[etype].data
+        factor = data["weight"].clamp(min=0) if weights else torch.ones(len(data["time"]))
+        if half_life is not None:
+            factor = factor * 0.5 ** ((latest - data["time"]).double() / DAY / half_life).float()
+        data[MESSAGE] = factor / factor.mean().clamp(min=1e-12)
 
 
 def reverse_types(graph: dgl.DGLHeteroGraph) -> dict[Canonical, Canonical]:

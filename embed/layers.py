@@ -9,11 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from embed.graph import MESSAGE, Canonical
 from embed.messages import Edges, attention_sum, edge_softmax, neighbour_sum
-
-Canonical = tuple[str, str, str]
-WEIGHT = "message"
-"""Edge data of a graph that models see: what its messages are multiplied by."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ def slot(*names: str) -> str:
 
 def relation(graph: dgl.DGLHeteroGraph, device: torch.device) -> Relation:
     """A slice of a heterograph; nodes that it does not touch are left out where they are most of a side."""
-    weight = graph.edata.get(WEIGHT)
+    weight = graph.edata.get(MESSAGE)
     if graph.is_block:
         return Relation(Edges.of(graph, weight).to(device))
     src, dst = graph.edges(order="eid")

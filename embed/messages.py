@@ -1,8 +1,9 @@
 """The seam that all message passing goes through: sums over neighbours, and softmax over incoming edges.
 
-Each operation has the faster kernel for where its features lie. On a CPU, DGL sums plain neighbours faster than torch's
-sparse product, which in turn sums weighted ones faster than DGL; on a GPU torch does all, for DGL's wheel knows none.
-`python -m tests.benchmarks.messages` measures this. Sampling stays with DGL.
+Each operation has the faster kernel for where its features lie. On a CPU, over 800,000 edges 64 wide, there and back
+(`python -m tests.benchmarks.messages`), plain sums take DGL 10 ms and torch's sparse product 17; weighted ones 256 and
+18; the softmax of four heads 154 and 115 by torch's scatter; sums by attention 321 and 742. On a GPU torch does all,
+for DGL's wheel knows none. Sampling stays with DGL.
 """
 
 import warnings
@@ -164,14 +165,6 @@ def _sum(edges: Edges, x: Tensor) -> Tensor:
 
 def edge_softmax(edges: Edges, logits: Float[Tensor, "edges heads"]) -> Float[Tensor, "edges heads"]:
     """Softmax over the edges that lead to one target, head by head; hidden edges must have been left out (`kept`)."""
-    if logits.device.type == "cpu":
-        found: Tensor = ops.edge_softmax(edges.graph, logits)
-        return found
-    return scattered_softmax(edges, logits)
-
-
-def scattered_softmax(edges: Edges, logits: Float[Tensor, "edges heads"]) -> Float[Tensor, "edges heads"]:
-    """`edge_softmax` by torch alone."""
     index = edges.dst[:, None].expand_as(logits)
     largest = logits.new_full((edges.n_dst, logits.shape[1]), -torch.inf)
     largest = largest.scatter_reduce(0, index, logits.detach(), "amax")

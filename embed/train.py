@@ -13,7 +13,7 @@ from torch import Tensor
 from embed.batches import Batch, full_graph_batches, sampled_batches
 from embed.config import EmbedConfig
 from embed.features import Features
-from embed.graph import Placement, Snapshot, reverse_types, target_edges, to_hetero, without_leaves
+from embed.graph import Placement, Snapshot, reverse_types, target_edges, to_hetero, weigh_messages, without_leaves
 from embed.infer import Embeddings, embed_graph
 from embed.inputs import Views, make_inputs, principal_axes
 from embed.model import Fused, Inputs, Network, Shape
@@ -60,7 +60,9 @@ class Trained:
     def prepare(self, interactions: Interactions | None) -> tuple[dgl.DGLHeteroGraph, Inputs]:
         """The graph that the network sees and what its nodes bring with them."""
         graph = to_hetero(self.snapshot, self.catalogue, interactions, self.config.graph.max_relations)
-        shape, device = self.network.shape, next(self.network.parameters()).device
+        shape, device, chosen = self.network.shape, self.network.device, self.config.graph
+        if chosen.edge_weights or chosen.half_life is not None:
+            weigh_messages(graph, shape.interactions, chosen.edge_weights, chosen.half_life)
         inputs = make_inputs(self.snapshot, self.views, self.features, self.id_keys, graph, shape, device)
         graph, rows = without_leaves(graph, bare_labels(self.views, self.catalogue, shape.features))
         return graph, inputs.take(rows)

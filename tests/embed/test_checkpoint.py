@@ -29,7 +29,7 @@ def test_round_trip(
     settings = tmp_path / "model" / "model.json"
     found = json.loads(settings.read_text())
     settings.write_text(json.dumps(found | {"format": 99}))
-    with pytest.raises(ContractError, match="format 1; found 99"):
+    with pytest.raises(ContractError, match="format 2; found 99"):
         load(local, str(tmp_path / "model"), snapshot, views, catalogue)
     settings.write_text(json.dumps(found))
     (tmp_path / "model" / "model.safetensors").write_bytes(b"torn")

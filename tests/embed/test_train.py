@@ -103,6 +103,27 @@ def test_no_message_passes_along_what_a_batch_predicts(
     assert predicted == len(interactions)
 
 
+@pytest.mark.parametrize("make", [full_graph_batches, sampled_batches])
+def test_messages_along_interactions_are_weighed_by_weight_and_age(
+    make: object, snapshot: Snapshot, views: Views, catalogue: Catalogue, interactions: Interactions
+) -> None:
+    day = 86_400_000_000
+    aged = replace(interactions, time=np.where(interactions.user < 20, 0, 10 * day))
+    settings = config(graph={"edge_weights": True, "half_life": 5.0, "fanout": 100, "cold": 0.0})
+    trained = fit(snapshot, views, catalogue, aged, settings, epochs=1)
+    graph, inputs = trained.prepare(aged)
+    edge = ("User", "LIKES", "Film")
+    user, weight = graph.edges(etype=edge)[0], graph.edges[edge].data["weight"]
+    # Ten days are two half-lives: a quarter; then all over their mean.
+    wanted = weight * torch.where(user < 20, 0.25, 1.0)
+    torch.testing.assert_close(graph.edges[edge].data["message"], wanted / wanted.mean())
+    batch = next(iter(make(graph, inputs, catalogue, target_edges(snapshot, catalogue), trained.network)))  # type: ignore[operator]
+    found = batch.hops[-1][edge].edges.kept
+    assert found.weight is not None
+    assert set(found.weight.tolist()) <= set((wanted / wanted.mean()).tolist())
+    assert found.weight.unique().numel() > 1
+
+
 def test_a_label_that_only_the_target_edge_shows_is_not_learned(snapshot: Snapshot, catalogue: Catalogue) -> None:
     """User k likes item k and nothing else: with ids and features off, nothing but the edge itself could tell which."""
     users = np.arange(BOOKS)
