@@ -19,6 +19,7 @@ from embed.inputs import Views, make_inputs, principal_axes
 from embed.model import Fused, Inputs, Network, Shape
 from embed.objectives import link_loss
 from embed.ops import resolve_device, seed_everything
+from embed.transfer import transfer
 from kg.interactions import Catalogue, Interactions
 from kg.schema import EdgeType
 
@@ -83,6 +84,7 @@ def fit(  # noqa: PLR0913 - the keywords are the boundary's own
     *,
     validate: Callable[[Embeddings], float] | None = None,
     epochs: int | None = None,
+    pretrained: "Trained | None" = None,
     seed: int | None = None,
     device: str | None = None,
     progress: Progress | None = None,
@@ -91,7 +93,8 @@ def fit(  # noqa: PLR0913 - the keywords are the boundary's own
 
     With `validate` (higher is better) training stops early and keeps the best weights; without it, or with `epochs`,
     it runs that many epochs. A refit gives `epochs=trained.history.best_epoch` and no `validate`. The arguments
-    `seed` and `device` stand for the configuration's where given. `progress` is told (epochs done, at most).
+    `seed` and `device` stand for the configuration's where given. `progress` is told (epochs done, at most). With
+    `pretrained`, a model of another graph, training starts from what `embed.transfer` can carry over.
     """
     seed_everything(config.seed if seed is None else seed)
     where = resolve_device(config.device if device is None else device)
@@ -101,6 +104,8 @@ def fit(  # noqa: PLR0913 - the keywords are the boundary's own
     network = Network(shape, config)
     network.start_from(principal_axes(views, config.graph.dim))
     trained = Trained(network.to(where), config, features, id_keys, History(), snapshot, views, catalogue)
+    if pretrained:
+        transfer(trained, pretrained)
     _Loop(trained, train, epochs or config.epochs, validate).run(progress)
     return trained
 

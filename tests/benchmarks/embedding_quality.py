@@ -19,21 +19,24 @@ from kg.tables import Workspace
 from recommend.measure import mean, measure
 from recommend.topk import Scores, top_items
 from tests.benchmarks import learning_data
-from tests.benchmarks.learning_data import Data
+from tests.benchmarks.learning_data import VALIDATION, Data
 from tests.benchmarks.plain_lightgcn import LightGCN
 
 DEPTH = 20
 COLD, COLD_VALIDATION = 0.2, 0.1
 """Shares of the items that lose their interactions: those that are measured, and those that choose."""
+KNOWN, PRETRAINING = 0.1, 300
+"""Share of the new domain's events that is known, and seconds of training on the other domain at most."""
 Figures = dict[str, Any]
 
 
 def figures_of(part: str, name: str, root: Path, cache: Path, seed: int, config: EmbedConfig) -> Figures:
-    """`part` (warm or cold) on one data set and seed; `peak_gib` is the process's, so give each one of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        data = getattr(learning_data, name)(root, Workspace(folder), seed)
-        views = _encoded(data, cache, config)
-    found = {"warm": warm, "cold": cold}[part](data, views, config, seed)
+    """`part` (warm, cold or new_domain) on one data set and seed; `peak_gib` is the process's, so give each one of its own."""
+    if part == "new_domain":
+        films, books = (_read(each, root, cache / each, seed, config) for each in ("ml1m", name))
+        found = new_domain(films, books, config, seed)
+    else:
+        found = {"warm": warm, "cold": cold}[part](*_read(name, root, cache / name, seed, config), config, seed)
     return found | {"peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
 
 
@@ -105,6 +108,54 @@ def cold(data: Data, views: Views, config: EmbedConfig, seed: int) -> Figures:
     }
 
 
+def new_domain(source: tuple[Data, Views], target: tuple[Data, Views], config: EmbedConfig, seed: int) -> Figures:
+    """NDCG@20 in a domain of which a tenth of the events is known, with and without training on another domain before.
+
+    The two share neither users nor items: texts alone carry over. Of what is known a tenth chooses the epochs.
+    """
+    films, film_views = source
+    pretrained = fit(
+        films.snapshot,
+        _texts(film_views),
+        films.catalogue,
+        films.train,
+        config.model_copy(update={"max_seconds": PRETRAINING}),
+        seed=seed,
+        validate=lambda found: _mean("ndcg", _cosines(found, "z"), films.catalogue, films.valid, films.train),
+    )
+    books, book_views = target
+    known = thinned(Interactions.concat([books.train, books.valid]), KNOWN, seed)
+    choosing = np.random.default_rng([seed, 13]).random(len(known)) < VALIDATION
+    train, valid = known.take(~choosing), known.take(choosing)
+    figures: Figures = {}
+    for name, start in (("transferred", pretrained), ("alone", None)):
+        trained = fit(
+            books.snapshot,
+            _texts(book_views),
+            books.catalogue,
+            train,
+            config,
+            seed=seed,
+            pretrained=start,
+            validate=lambda found: _mean("ndcg", _cosines(found, "z"), books.catalogue, valid, train),
+        )
+        ours = trained.embed(known)
+        figures[name] = {
+            view: _mean("ndcg", _cosines(ours, view), books.catalogue, books.test, known) for view in ours.views
+        } | {"epochs": trained.history.best_epoch}
+    raw = _neighbours(books, book_views, "v", known)
+    return figures | {"neighbours": _mean("ndcg", raw, books.catalogue, books.test, known)}
+
+
+def thinned(rows: Interactions, share: float, seed: int) -> Interactions:
+    """A seeded part of the events."""
+    return rows.take(np.sort(np.random.default_rng([seed, 12]).permutation(len(rows))[: round(share * len(rows))]))
+
+
+def _texts(views: Views) -> Views:
+    return Views({"v": views.by_view["v"]})
+
+
 def _cosines(found: Embeddings, view: str) -> Scores:
     return lambda rows: found.users[view][rows] @ found.items[view].T
 
@@ -132,12 +183,14 @@ def _mean(
     return mean(measure(top, catalogue, labels), f"{metric}@{DEPTH}")
 
 
-def _encoded(data: Data, cache: Path, config: EmbedConfig) -> Views:
-    """The views of the data's texts and pictures; what an earlier call encoded is in `cache`."""
+def _read(name: str, root: Path, cache: Path, seed: int, config: EmbedConfig) -> tuple[Data, Views]:
+    """The data, and the views of its texts and pictures; what an earlier call encoded is in `cache`."""
+    with tempfile.TemporaryDirectory() as folder:
+        data: Data = getattr(learning_data, name)(root, Workspace(folder), seed)
     workspace = Workspace(cache)
     stage = workspace.stage("encoded")
     with stage.create("benchmark") as draft:
         encode_views(data.snapshot, config, workspace, draft)
     output = stage.current()
     assert output is not None
-    return read_views(output, data.snapshot)
+    return data, read_views(output, data.snapshot)
