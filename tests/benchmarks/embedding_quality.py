@@ -31,7 +31,7 @@ Figures = dict[str, Any]
 
 
 def figures_of(part: str, name: str, root: Path, cache: Path, seed: int, config: EmbedConfig) -> Figures:
-    """`part` (warm, cold or new_domain) on one data set and seed; `peak_gib` is the process's, so give each one of its own."""
+    """`part` (warm, cold, new_domain) on one data set and seed; `peak_gib` is of the process, so give each its own."""
     if part == "new_domain":
         films, books = (_read(each, root, cache / each, seed, config) for each in ("ml1m", name))
         found = new_domain(films, books, config, seed)

@@ -2,7 +2,7 @@
 
 `warm_…`: NDCG@20 over all items, by that of plain LightGCN trained for as long. `cold_…`: Recall@20 among items that
 lost all their interactions, by that of nearest neighbours in raw text vectors; it must beat each single view too.
-`new_domain`: NDCG@20 on Book-Crossing with a tenth of its events, by that of the same model not trained on films before.
+`new_domain`: NDCG@20 on Book-Crossing with a tenth of its events, by that of the same model without films before.
 Everything is chosen on validation rows; mean over seeds with Student's 95% interval. `CROSSGRAPH_DATA` says where the
 data is.
 """
@@ -66,7 +66,7 @@ def _seeds(name: str, root: Path, cache: Path, seeds: int, config: EmbedConfig) 
     runs = []
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
         for seed in range(seeds):
-            runs.append(pool.apply(figures_of, (part, data, root, cache / data, seed, config)))
+            runs.append(pool.apply(figures_of, (part, data, root, cache, seed, config)))
             print(f"{name} seed {seed}: {json.dumps(runs[-1])}", flush=True)
     return runs
 
