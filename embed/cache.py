@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from embed.config import Adaptation, EmbedConfig
-from embed.graph import Snapshot
 from embed.image import ImageEncoder, read_bytes
 from embed.inputs import View, Views
 from embed.ops import model_fingerprint
+from embed.snapshot import Snapshot
 from embed.text import TextEncoder
 from kg.ids import IdMap
 from kg.schema import VECTOR, embedding_schema

@@ -12,10 +12,10 @@ from safetensors.torch import save as save_tensors
 
 from embed.config import EmbedConfig
 from embed.features import Features
-from embed.graph import Snapshot
 from embed.inputs import Views
 from embed.model import Network, Shape
 from embed.ops import resolve_device
+from embed.snapshot import Snapshot
 from embed.train import History, Trained
 from kg.errors import ContractError
 from kg.interactions import Catalogue

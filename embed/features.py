@@ -10,7 +10,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from embed.graph import Snapshot
+from embed.snapshot import Snapshot
 
 ONE_HOT = 64
 """Up to so many distinct values have a column each; more are hashed into as many."""

@@ -1,22 +1,17 @@
-"""From a snapshot (Parquet) to DGL heterographs: a faithful one, and the one that models learn from."""
+"""The DGL heterograph that models learn from, made of a snapshot and of the interactions that may be seen."""
 
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 import dgl
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from kg.errors import ContractError
-from kg.ids import IdMap
+from embed.snapshot import Placement, Snapshot, own_interactions, target_edges
 from kg.interactions import Catalogue, Interactions
 from kg.schema import EdgeType
-from kg.tables import Output
 
 Canonical = tuple[str, str, str]
 REVERSE = "rev_"
@@ -25,86 +20,6 @@ MESSAGE = "message"
 """Edge data: what the messages along an edge are multiplied by."""
 DAY = 86_400_000_000
 """Microseconds."""
-OWN_COLUMNS = frozenset({"key", "text", "image"})
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """A subgraph as exported from Neo4j: tables by label and by edge type.
-
-    A node's index is its row number; edge tables hold `src` and `dst` as such indices, then their own columns.
-    """
-
-    nodes: dict[str, pa.Table]
-    edges: dict[EdgeType, pa.Table]
-    labels: dict[str, dict[str, Any]]
-    """By label: `side` (user, item, entity) and `domain`."""
-    edge_meta: dict[EdgeType, dict[str, Any]]
-    """By edge type: `interaction`, `target` and `domain`."""
-
-    @classmethod
-    def read(cls, output: Output) -> "Snapshot":
-        """Read stage `graph`; `ContractError` for a table without ids or with ends outside its node tables."""
-        nodes = {name.removeprefix("nodes/"): output.read(name) for name in output.tables("nodes/")}
-        edges = {EdgeType.parse(name.removeprefix("edges/")): output.read(name) for name in output.tables("edges/")}
-        meta = output.manifest.meta
-        snapshot = cls(nodes, edges, meta["labels"], {EdgeType.parse(k): v for k, v in meta["edges"].items()})
-        for edge, table in edges.items():
-            snapshot.check_ends(edge, table)
-        return snapshot
-
-    def check_ends(self, edge: EdgeType, table: pa.Table) -> None:
-        """Raise `ContractError` unless both ends of all edges are rows of their node tables."""
-        for column, label in (("src", edge.source), ("dst", edge.target)):
-            if label not in self.nodes or column not in table.column_names:
-                raise ContractError(edge.name, f"column {column} into nodes/{label}", f"found {table.column_names}")
-            if table.num_rows:
-                bounds = pc.min_max(table[column]).as_py()
-                if bounds["min"] < 0 or bounds["max"] >= self.count(label):
-                    raise ContractError(edge.name, f"{column} in 0 … {self.count(label) - 1}", f"found {bounds}")
-
-    def count(self, label: str) -> int:
-        """Nodes of a label."""
-        return self.nodes[label].num_rows
-
-    def keys(self, label: str) -> pa.ChunkedArray:
-        """External ids of a label by index."""
-        return self.nodes[label]["key"]
-
-    def properties(self, label: str) -> list[str]:
-        """Names of the label's own properties, without key, text and image."""
-        return [name for name in self.nodes[label].column_names if name not in OWN_COLUMNS]
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Where the catalogue's users and items are among the snapshot's nodes."""
-
-    user_label: str
-    users: np.ndarray
-    """int64[n_users]: the user's node index."""
-    items: dict[str, np.ndarray]
-    """int64[items of label] by item label: the item's node index."""
-    item_node: np.ndarray
-    """int64[n_items]: the node index of each item of the catalogue."""
-
-    @classmethod
-    def of(cls, snapshot: Snapshot, catalogue: Catalogue) -> "Placement":
-        """Look the catalogue's ids up; `UnknownIdError` when the snapshot lacks one."""
-        label = catalogue.user_label
-        users = IdMap(label, snapshot.keys(label)).encode(catalogue.users.keys)
-        items = {name: IdMap(name, snapshot.keys(name)).encode(ids.keys) for name, ids in catalogue.items.items()}
-        return cls(label, users, items, np.concatenate([np.zeros(0, np.int64), *items.values()]))
-
-
-def target_edges(snapshot: Snapshot, catalogue: Catalogue) -> dict[str, EdgeType]:
-    """By item label the edge type that stands for its interactions: its domain's target, else the first by name."""
-    found: dict[str, EdgeType] = {}
-    for label in catalogue.items:
-        edges = [e for e, m in snapshot.edge_meta.items() if m["interaction"] and e.target == label]
-        edges.sort(key=lambda e: (not snapshot.edge_meta[e].get("target"), e.name))
-        found[label] = edges[0] if edges else EdgeType(catalogue.user_label, "INTERACTED", label)
-    return found
 
 
 def simple(src: np.ndarray, dst: np.ndarray, n_dst: int) -> np.ndarray:
@@ -225,48 +140,6 @@ def _keep(graph: dgl.DGLHeteroGraph, rows: dict[str, Tensor]) -> dgl.DGLHeteroGr
     return small
 
 
-def own_interactions(snapshot: Snapshot, catalogue: Catalogue) -> Interactions:
-    """All positive interactions of the snapshot, in the catalogue's indices."""
-    placement = Placement.of(snapshot, catalogue)
-    user_of = np.full(snapshot.count(catalogue.user_label), -1)
-    user_of[placement.users] = np.arange(catalogue.n_users)
-    parts = []
-    for edge, meta in snapshot.edge_meta.items():
-        if not meta["interaction"] or edge.target not in catalogue.items:
-            continue
-        table = snapshot.edges[edge]
-        item_of = np.full(snapshot.count(edge.target), -1)
-        item_of[placement.items[edge.target]] = np.arange(len(catalogue.items[edge.target]))
-        positive = _column(table, "positive", True).astype(bool)
-        times = _column(table, "last", 0)
-        parts.append(
-            Interactions(
-                user_of[table["src"].to_numpy()],
-                item_of[table["dst"].to_numpy()] + catalogue.offsets[edge.target],
-                _column(table, "weight", 1.0).astype(np.float32),
-                times.astype("datetime64[us]").astype(np.int64) if times.dtype.kind == "M" else times.astype(np.int64),
-                positive,
-                catalogue.n_users,
-                catalogue.n_items,
-            ).positives()
-        )
-    if not parts:
-        empty = np.zeros(0, np.int64)
-        return Interactions(
-            empty, empty, empty.astype(np.float32), empty, empty.astype(bool), catalogue.n_users, catalogue.n_items
-        )
-    return Interactions.concat(parts)
-
-
-def _column(table: pa.Table, name: str, default: bool | float) -> np.ndarray:
-    if name not in table.column_names:
-        return np.full(table.num_rows, default)
-    column = table[name]
-    if pa.types.is_timestamp(column.type):
-        column, default = column.cast(pa.timestamp("us", "UTC")).cast(pa.int64()), 0
-    return pc.fill_null(column, default).to_numpy()
-
-
 def _of_label(rows: Interactions, catalogue: Catalogue, label: str) -> Interactions:
     span = catalogue.span(label)
     return rows.take((rows.item >= span.start) & (rows.item < span.stop))
@@ -294,99 +167,3 @@ def _group(snapshot: Snapshot, max_relations: int | None) -> dict[Canonical, _Ed
         group.src.append(plain[edge]["src"].to_numpy())
         group.dst.append(plain[edge]["dst"].to_numpy())
     return groups
-
-
-@dataclass(frozen=True)
-class Mirror:
-    """A snapshot as one DGL heterograph, node for node, edge for edge and property for property.
-
-    Numbers and truth values are tensors, timestamps microseconds; everything else is a code into `vocabularies`.
-    A null is False in the tensor ``<property>__present``, which exists where a column has nulls.
-    """
-
-    graph: dgl.DGLHeteroGraph
-    vocabularies: dict[tuple[str, str], pa.Array]
-    """Distinct values by (label or edge name, property)."""
-    fields: dict[tuple[str, str], pa.Field]
-
-    def node_table(self, label: str) -> pa.Table:
-        """The label's properties, read back from the tensors, in node order."""
-        return self._table(label, dict(self.graph.nodes[label].data), {})
-
-    def edge_table(self, edge: EdgeType) -> pa.Table:
-        """`src`, `dst` and the type's properties, read back from the tensors, in edge order."""
-        canonical = (edge.source, edge.type, edge.target)
-        src, dst = self.graph.edges(etype=canonical)
-        return self._table(edge.name, dict(self.graph.edges[canonical].data), {"src": src, "dst": dst})
-
-    def _table(self, owner: str, data: dict[str, Tensor], ends: dict[str, Tensor]) -> pa.Table:
-        columns = [pa.array(values.numpy()) for values in ends.values()]
-        fields = [field for (of, _), field in self.fields.items() if of == owner]
-        for (of, name), wanted in self.fields.items():
-            if of != owner:
-                continue
-            present = data.get(f"{name}__present")
-            mask = None if present is None else ~present.numpy()
-            values = pa.array(data[name].numpy(), mask=mask)
-            if (of, name) in self.vocabularies:
-                values = self.vocabularies[of, name].take(values)
-            columns.append(values.cast(wanted.type))
-        schema = pa.schema([*(pa.field(name, pa.int64()) for name in ends), *fields])
-        return pa.table(columns, schema=schema)
-
-
-def heterograph(snapshot: Snapshot) -> Mirror:
-    """The snapshot itself as a heterograph: nothing replaced, reversed, merged or left out."""
-    ends = {
-        (e.source, e.type, e.target): (_tensor(t["src"].to_numpy()), _tensor(t["dst"].to_numpy()))
-        for e, t in snapshot.edges.items()
-    }
-    graph = dgl.heterograph(ends, {label: snapshot.count(label) for label in snapshot.nodes})
-    mirror = Mirror(graph, {}, {})
-    for label, table in snapshot.nodes.items():
-        _fill(mirror, label, table, table.column_names, graph.nodes[label].data)
-    for edge, table in snapshot.edges.items():
-        names = [n for n in table.column_names if n not in {"src", "dst"}]
-        _fill(mirror, edge.name, table, names, graph.edges[edge.source, edge.type, edge.target].data)
-    return mirror
-
-
-def _fill(mirror: Mirror, owner: str, table: pa.Table, names: Iterable[str], data: Any) -> None:
-    for name in names:
-        column = table[name].combine_chunks()
-        mirror.fields[owner, name] = table.schema.field(name)
-        if column.null_count:
-            data[f"{name}__present"] = _tensor(column.is_valid().to_numpy(zero_copy_only=False))
-        if pa.types.is_timestamp(column.type):
-            values, fill = column.cast(pa.int64()), 0
-        elif pa.types.is_boolean(column.type) or pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
-            values, fill = column, 0
-        else:
-            mirror.vocabularies[owner, name], values = _codes(column)
-            fill = 0
-        data[name] = _tensor(
-            pc.fill_null(values, False if pa.types.is_boolean(values.type) else fill).to_numpy(zero_copy_only=False)
-        )
-
-
-def _codes(column: pa.Array) -> tuple[pa.Array, pa.Array]:
-    """Distinct values and each row's position among them; lists are told apart by their Python value."""
-    if not pa.types.is_nested(column.type):
-        encoded = column.dictionary_encode()
-        return encoded.dictionary, encoded.indices.cast(pa.int64())
-    seen: dict[str, int] = {}
-    first: list[int] = []
-    codes: list[int | None] = []
-    for row, value in enumerate(column.to_pylist()):
-        if value is None:
-            codes.append(None)
-            continue
-        if (text := repr(value)) not in seen:
-            seen[text] = len(seen)
-            first.append(row)
-        codes.append(seen[text])
-    return column.take(pa.array(first, pa.int64())), pa.array(codes, pa.int64())
-
-
-def _tensor(values: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values).copy())

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from embed.graph import Placement
 from embed.layers import Hop, relation
 from embed.model import Fused, Inputs, Network, State
+from embed.snapshot import Placement
 
 
 @dataclass(frozen=True)

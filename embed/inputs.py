@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from embed.features import Features
-from embed.graph import Snapshot
 from embed.model import Inputs, Shape
 from embed.ops import l2_normalise
+from embed.snapshot import Snapshot
 
 
 @dataclass(frozen=True)

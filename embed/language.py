@@ -23,9 +23,9 @@ from transformers import DataCollatorForLanguageModeling
 
 from embed.adapter import Adapter, load, merge, save
 from embed.config import Adaptation
-from embed.graph import Snapshot
 from embed.ops import l2_normalise, seed_everything
 from embed.retrieval import chance, recall
+from embed.snapshot import Snapshot
 from embed.text import TextEncoder
 from embed.verbalise import Corpus, Item, verbalise
 from kg.errors import ConfigError

@@ -13,12 +13,13 @@ from torch import Tensor
 from embed.batches import Batch, full_graph_batches, sampled_batches
 from embed.config import EmbedConfig
 from embed.features import Features
-from embed.graph import Placement, Snapshot, reverse_types, target_edges, to_hetero, weigh_messages, without_leaves
+from embed.graph import reverse_types, to_hetero, weigh_messages, without_leaves
 from embed.infer import Embeddings, embed_graph
 from embed.inputs import Views, make_inputs, principal_axes
 from embed.model import Fused, Inputs, Network, Shape
 from embed.objectives import link_loss
 from embed.ops import resolve_device, seed_everything
+from embed.snapshot import Placement, Snapshot, target_edges
 from embed.transfer import transfer
 from kg.interactions import Catalogue, Interactions
 from kg.schema import EdgeType

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from embed.graph import Snapshot
+from embed.snapshot import Snapshot
 from kg.schema import EdgeType
 
 NAMES = ("name", "title", "label")

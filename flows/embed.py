@@ -37,7 +37,7 @@ def encode(run: Run, graph: Output) -> Output:
 
     def make(draft: Draft) -> None:
         from embed.cache import encode_views
-        from embed.graph import Snapshot
+        from embed.snapshot import Snapshot
 
         with counted("encode") as bar:
             encode_views(
@@ -114,7 +114,7 @@ def _fit(
     epochs: int | None = None,
 ) -> "Trained":
     from embed.cache import read_views
-    from embed.graph import Snapshot
+    from embed.snapshot import Snapshot
     from embed.train import fit
 
     snapshot = Snapshot.read(graph)

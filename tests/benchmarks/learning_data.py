@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from embed.graph import Snapshot
+from embed.snapshot import Snapshot
 from kg.events import catalogue
 from kg.interactions import Catalogue, Interactions
 from kg.schema import EdgeType, node_schema

@@ -1,7 +1,7 @@
 import pytest
 
-from embed.graph import Snapshot, own_interactions
 from embed.inputs import Views
+from embed.snapshot import Snapshot, own_interactions
 from kg.interactions import Catalogue, Interactions
 from kg.tables import Output
 from tests.embed import planted

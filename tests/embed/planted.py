@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 
 from embed.config import EmbedConfig
-from embed.graph import Snapshot
 from embed.inputs import View, Views
+from embed.snapshot import Snapshot
 from kg.ids import IdMap
 from kg.interactions import Catalogue, Interactions
 from kg.schema import EdgeType, node_schema

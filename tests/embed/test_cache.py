@@ -11,7 +11,7 @@ import pytest
 import embed.cache
 from embed.cache import VectorCache, encode_views, read_views
 from embed.config import EmbedConfig, TextModel
-from embed.graph import Snapshot
+from embed.snapshot import Snapshot
 from embed.text import TextEncoder
 from kg.tables import Output, Workspace
 from kg.vectors import matrix, vector_array

@@ -6,8 +6,8 @@ import pytest
 from pyarrow import fs
 
 from embed.checkpoint import load, same_weights, save
-from embed.graph import Snapshot
 from embed.inputs import Views
+from embed.snapshot import Snapshot
 from embed.train import fit
 from kg.errors import ContractError
 from kg.interactions import Catalogue, Interactions

@@ -14,9 +14,9 @@ from embed.cache import encode_views, read_views
 from embed.clip import Pairs, Projections, assembled, fit
 from embed.clip_text import ClipText, text_tower
 from embed.config import CatalogueClip, EmbedConfig, ImageModel
-from embed.graph import Snapshot
 from embed.image import ImageEncoder
 from embed.retrieval import chance, recall
+from embed.snapshot import Snapshot
 from kg.errors import ConfigError
 from kg.tables import Output, Workspace
 from tests.embed.planted import BOOKS, FILMS

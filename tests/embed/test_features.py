@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from embed.features import CLIP, ONE_HOT, Features
-from embed.graph import Snapshot
+from embed.snapshot import Snapshot
 
 
 def snapshot_of(**columns: pa.Array) -> Snapshot:

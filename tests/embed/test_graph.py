@@ -5,7 +5,9 @@ import pyarrow as pa
 import pytest
 import torch
 
-from embed.graph import Snapshot, heterograph, reverse_types, simple, to_hetero, without_leaves
+from embed.graph import reverse_types, simple, to_hetero, without_leaves
+from embed.mirror import heterograph
+from embed.snapshot import Snapshot
 from kg.errors import ContractError
 from kg.interactions import Catalogue, Interactions
 from kg.schema import EdgeType

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from embed.graph import Placement, Snapshot
 from embed.infer import Embeddings, align, embed_graph, relations
 from embed.inputs import Views
+from embed.snapshot import Placement, Snapshot
 from embed.train import fit
 from kg.interactions import Catalogue, Interactions
 from tests.embed.planted import SMALL

@@ -14,8 +14,8 @@ from embed import language
 from embed.adapter import Adapter
 from embed.cache import encode_views, read_views
 from embed.config import Adaptation, EmbedConfig, TextModel
-from embed.graph import Snapshot
 from embed.language import contrast
+from embed.snapshot import Snapshot
 from embed.text import TextEncoder
 from embed.verbalise import Corpus, Item, verbalise
 from kg.errors import ConfigError, ContractError

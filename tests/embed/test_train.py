@@ -7,9 +7,10 @@ import torch
 
 from embed.batches import full_graph_batches, sampled_batches
 from embed.config import EmbedConfig
-from embed.graph import Snapshot, reverse_types, target_edges
+from embed.graph import reverse_types
 from embed.inputs import Views
 from embed.ops import seed_everything
+from embed.snapshot import Snapshot, target_edges
 from embed.train import Trained, fit
 from kg.errors import ConfigError
 from kg.ids import IdMap

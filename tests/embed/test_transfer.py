@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from embed.config import EmbedConfig
-from embed.graph import Snapshot
 from embed.inputs import View, Views
 from embed.layers import slot
+from embed.snapshot import Snapshot
 from embed.train import Trained, fit
 from embed.transfer import transfer
 from kg.errors import ConfigError
