@@ -16,7 +16,7 @@ from kg.errors import ConfigError
 from kg.ids import IdMap
 from kg.interactions import Catalogue, Interactions
 from kg.schema import EdgeType
-from tests.embed.planted import BOOKS, SMALL, hit_rate, hold_out, without
+from tests.embed.planted import BOOKS, GROUPS, SMALL, hit_rate, hold_out, without
 
 MINI_BATCHES = {"full_graph_edges": 0, "fanout": 5}
 
@@ -123,6 +123,31 @@ def test_messages_along_interactions_are_weighed_by_weight_and_age(
     assert found.weight is not None
     assert set(found.weight.tolist()) <= set((wanted / wanted.mean()).tolist())
     assert found.weight.unique().numel() > 1
+
+
+def test_a_new_item_is_ranked_by_what_it_brings(
+    snapshot: Snapshot, views: Views, catalogue: Catalogue, interactions: Interactions
+) -> None:
+    """One film of each group loses all its interactions: users of a group find theirs by its text and topic."""
+    new = catalogue.offsets["Film"] + np.arange(4, 4 + GROUPS)
+    held = np.isin(interactions.item, new)
+    train, wanted = interactions.take(~held), interactions.take(held)
+    scores = fit(snapshot, views, catalogue, train, SMALL).embed(train).scores()
+    best = new[scores[:, new].argmax(1)]
+    # One in four by chance; a fifth of the likes are of another group.
+    assert np.mean(best[wanted.user] == wanted.item) > 0.6
+
+
+@pytest.mark.parametrize("make", [full_graph_batches, sampled_batches])
+def test_an_item_that_nobody_has_is_no_negative(
+    make: object, snapshot: Snapshot, views: Views, catalogue: Catalogue, interactions: Interactions
+) -> None:
+    train = interactions.take(interactions.item != catalogue.offsets["Film"] + 4)
+    trained = fit(snapshot, views, catalogue, train, SMALL, epochs=1)
+    graph, inputs = trained.prepare(train)
+    for batch in make(graph, inputs, catalogue, target_edges(snapshot, catalogue), trained.network):  # type: ignore[operator]
+        pools = [len(task.pool) for task in batch.tasks]
+        assert sum(pools) == len(np.unique(train.item)) < catalogue.n_items
 
 
 def test_a_label_that_only_the_target_edge_shows_is_not_learned(snapshot: Snapshot, catalogue: Catalogue) -> None:
