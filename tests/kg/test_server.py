@@ -44,6 +44,7 @@ def run(connection: Connection, query: str) -> list[neo4j.Record]:
         return driver.execute_query(query, database_=connection.database).records
 
 
+@pytest.mark.slow
 def test_start_stop_and_restart_on_the_packaged_java(tmp_path: Path, jars: Jars, java_options: str) -> None:
     packaged = find_java(prefer_packaged=True)
     options = f"{java_options} -Dcrossgraph.test=packaged"

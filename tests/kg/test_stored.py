@@ -26,6 +26,7 @@ def content(output: Output) -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.slow
 def test_a_large_source_makes_the_same_tables(ingested: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:
     core = {"user": 1, "item": 1}
     ratings = {**GRAPH["relationships"]["RATED"], "k_core": core}
