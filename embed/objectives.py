@@ -8,7 +8,7 @@ from embed.config import EmbedConfig
 from embed.model import Fused
 
 VIEW_POOL = 4
-"""A single view is told from so many times fewer items than `z`: that saves half of a step and costs no quality."""
+"""A single view is told from so many times fewer items than `z`: with as many, its losses were half of a step."""
 
 
 def link_loss(
