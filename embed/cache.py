@@ -39,7 +39,7 @@ class VectorCache:
 
     def __init__(self, workspace: Workspace, fingerprint: str) -> None:
         """Nothing is created before the first `add`."""
-        self.filesystem = workspace.filesystem
+        self.filesystem, self.fingerprint = workspace.filesystem, fingerprint
         self.folder = f"{workspace.root}/cache/{fingerprint}"
 
     def load(self, hashes: Iterable[str]) -> dict[str, np.ndarray]:
@@ -104,18 +104,20 @@ def encode_views(
         encoder = TextEncoder(config.text, config.device)
         if config.text.adapt:
             _adapt(encoder, snapshot, config.text.adapt, config.seed, workspace, draft, progress)
-        draft.meta["models"]["text"] = {"model": config.text.model, "fingerprint": encoder.fingerprint}
+        cache = VectorCache(workspace, encoder.fingerprint)
+        draft.meta["models"]["text"] = {"model": config.text.model, "fingerprint": cache.fingerprint}
         for label, values in texts.items():
             hashes = [content_hash(v.encode()) if v else None for v in values]
-            run = _Run(VectorCache(workspace, encoder.fingerprint), _text_chunks(encoder), f"text {label}", progress)
+            run = _Run(cache, _text_chunks(encoder), f"text {label}", progress)
             run.encode(hashes, values)
             _write(snapshot, draft, f"text/{label}", run.vectors, run.figures)
     if config.image and (images := _contents(snapshot, "image")):
         looker = ImageEncoder(config.image, config.device)
-        draft.meta["models"]["image"] = {"model": config.image.model, "fingerprint": looker.fingerprint}
+        cache = VectorCache(workspace, looker.fingerprint)
+        draft.meta["models"]["image"] = {"model": config.image.model, "fingerprint": cache.fingerprint}
         runs = {}
         for label, values in images.items():
-            run = _Run(VectorCache(workspace, looker.fingerprint), looker.encode, f"image {label}", progress)
+            run = _Run(cache, looker.encode, f"image {label}", progress)
             run.encode([_file_hash(v, run.figures) if v else None for v in values], values)
             runs[label] = run
         if config.image.clip:

@@ -23,10 +23,10 @@ from transformers import DataCollatorForLanguageModeling
 
 from embed.adapter import Adapter, load, merge, save
 from embed.config import Adaptation
-from embed.ops import l2_normalise, seed_everything
+from embed.ops import seed_everything
 from embed.retrieval import chance, recall
 from embed.snapshot import Snapshot
-from embed.text import TextEncoder
+from embed.text import TextEncoder, pooled
 from embed.verbalise import Corpus, Item, verbalise
 from kg.errors import ConfigError
 from kg.tables import Workspace, fingerprint
@@ -181,9 +181,7 @@ class _Lesson:
 
     def _read(self, texts: list[str]) -> Float[Tensor, "texts d"]:
         tokens = self._tokens(texts, padding=True, return_tensors="pt").to(self.encoder.device)
-        states = self.encoder.model(**tokens).last_hidden_state
-        mask = tokens["attention_mask"][..., None].float()
-        return l2_normalise((states * mask).sum(1) / mask.sum(1).clamp(min=1))
+        return pooled(self.encoder.model(**tokens).last_hidden_state, tokens["attention_mask"])
 
     def _tokens(self, texts: list[str], **how: Any) -> Any:
         return self.encoder.tokenizer(texts, truncation=True, max_length=self.encoder.config.max_length, **how)

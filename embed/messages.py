@@ -148,7 +148,6 @@ def neighbour_sum(edges: Edges, x: Float[Tensor, "src d"]) -> Float[Tensor, "dst
 
     No gradient reaches the weights. A target whose every edge is hidden gets zeros, not what rounding leaves.
     """
-    edges = edges.to(x.device)
     if edges.hidden is None:
         return _sum(edges, x)
     rest = _sum(edges.whole, x) - _sum(edges.hidden, x)

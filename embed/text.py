@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
@@ -92,6 +92,10 @@ class TextEncoder:
         ).to(self.device)
         with half_precision(self.device):
             states = model(**tokens).last_hidden_state
-        mask = tokens["attention_mask"][..., None].float()
-        pooled = (states.float() * mask).sum(1) / mask.sum(1).clamp(min=1)
-        return l2_normalise(pooled).cpu()
+        return pooled(states, tokens["attention_mask"]).cpu()
+
+
+def pooled(states: Float[Tensor, "texts tokens dim"], mask: Int[Tensor, "texts tokens"]) -> Float[Tensor, "texts dim"]:
+    """The mean over a text's tokens, brought to length 1."""
+    kept = mask[..., None].float()
+    return l2_normalise((states.float() * kept).sum(1) / kept.sum(1).clamp(min=1))

@@ -31,11 +31,11 @@ def transfer(target: "Trained", source: "Trained") -> int:
     if ours.dim != theirs.dim:
         raise ConfigError(f"embed.graph.dim: {ours.dim} cannot start from a model of width {theirs.dim}")
     copied = 0
-    for mine, other in [*_modules(ours, theirs), *_own_vectors(target, source)]:
+    for mine, other in _modules(ours, theirs):
         if mine.shape == other.shape:
             mine.copy_(other)
             copied += mine.numel()
-    return copied
+    return copied + _copy_own_vectors(target, source)
 
 
 def _modules(ours: Network, theirs: Network) -> Iterator[tuple[Tensor, Tensor]]:
@@ -98,15 +98,17 @@ def _fusions(ours: Network, theirs: Network, side: str) -> Iterator[tuple[Tensor
             yield mine.linear.weight[:, i * dim : (i + 1) * dim], other.linear.weight[:, j * dim : (j + 1) * dim]
 
 
-def _own_vectors(target: "Trained", source: "Trained") -> Iterator[tuple[Tensor, Tensor]]:
-    """The vectors of nodes that both have, by label and key."""
+def _copy_own_vectors(target: "Trained", source: "Trained") -> int:
+    """The vectors of nodes that both have, by label and key; how many numbers."""
+    copied = 0
     for label, keys in target.id_keys.items():
         row = {key: i for i, key in enumerate(source.id_keys.get(label, []))}
         shared = [(i, row[key]) for i, key in enumerate(keys) if key in row]
         if shared:
-            table, other = target.network.ids[slot(label)], source.network.ids[slot(label)]
-            for i, j in shared:
-                yield table[i], other[j]
+            mine, theirs = (torch.tensor(rows) for rows in zip(*shared, strict=True))
+            target.network.ids[slot(label)][mine] = source.network.ids[slot(label)][theirs]
+            copied += len(shared) * target.network.dim
+    return copied
 
 
 def _parameters(ours: nn.Module, theirs: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:

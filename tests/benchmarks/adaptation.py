@@ -12,7 +12,6 @@ With --model and --pretrained a named open_clip model is measured, as it is and 
 
 import argparse
 import json
-import os
 import re
 import time
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from embed.image import ImageEncoder
 from embed.language import train
 from embed.text import TextEncoder
 from embed.verbalise import Corpus, Item
+from tests.benchmarks.options import data_folder
 
 COLD, TOP = 0.2, 20
 FACTS = {
@@ -140,7 +140,7 @@ def main() -> None:
     parser.add_argument("--pretrained")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    films = read(Path(os.environ["CROSSGRAPH_DATA"]), given.films, given.seed)
+    films = read(data_folder(), given.films, given.seed)
     image = ImageModel(model=given.model, pretrained=given.pretrained)
     found: dict[str, Any] = {"films": len(films.items), "seed": given.seed}
     found["clip"] = clip(films, image, CatalogueClip(), given.seed)

@@ -10,7 +10,6 @@ data is.
 import argparse
 import json
 import multiprocessing
-import os
 import statistics
 import tempfile
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from typing import Any
 
 from embed.config import EmbedConfig
 from tests.benchmarks.embedding_quality import Figures, figures_of
+from tests.benchmarks.options import chosen, data_folder
 
 PARTS = {
     "warm_ml1m": ("warm", "ml1m"),
@@ -36,12 +36,8 @@ STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is asked for, print the table and write the figures; 1 where a bar is missed."""
     options = _parser().parse_args(arguments)
-    wanted = options.only.split(",") if options.only else list(PARTS)
-    if unknown := sorted(set(wanted) - set(PARTS)):
-        raise SystemExit(f"--only {unknown[0]}: expected some of {', '.join(PARTS)}")
-    if not os.environ.get("CROSSGRAPH_DATA"):
-        raise SystemExit("CROSSGRAPH_DATA is not set: it names the folder of real data")
-    root, config = Path(os.environ["CROSSGRAPH_DATA"]), EmbedConfig.model_validate_json(options.config)
+    wanted = chosen(options.only, PARTS)
+    root, config = data_folder(), EmbedConfig.model_validate_json(options.config)
     with tempfile.TemporaryDirectory(prefix="crossgraph-benchmark-") as cache:
         figures = {name: _seeds(name, root, Path(cache), options.seeds, config) for name in wanted}
     bars = [bar for name, runs in figures.items() for bar in bars_of(name, runs)]

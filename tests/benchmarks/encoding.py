@@ -29,6 +29,7 @@ from embed.text import TextEncoder, packaged_folder
 from flows.encoding import TEXTS, text_encoder
 from kg.tables import Workspace
 from kg.vectors import content_hash
+from tests.benchmarks.options import chosen, data_folder
 
 NAMES = ("text_rate", "text_rate_udf", "image_rate", "cache")
 WITH_BFLOAT16 = {"text_rate": 2.5, "text_rate_udf": 10.0, "image_rate": 4.0}
@@ -43,12 +44,8 @@ PLAIN_BATCH = 64
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is asked for, print the table and write the figures; 1 where a bar is missed."""
     options = _parser().parse_args(arguments)
-    wanted = options.only.split(",") if options.only else list(NAMES)
-    if unknown := sorted(set(wanted) - set(NAMES)):
-        raise SystemExit(f"--only {unknown[0]}: expected some of {', '.join(NAMES)}")
-    if not os.environ.get("CROSSGRAPH_DATA"):
-        raise SystemExit("CROSSGRAPH_DATA is not set: it names the folder of real data")
-    folder = Path(os.environ["CROSSGRAPH_DATA"]) / "ml1m"
+    wanted = chosen(options.only, NAMES)
+    folder = data_folder() / "ml1m"
     figures = encoding_figures(folder, wanted, options.texts, options.images, options.rounds)
     print(table(figures["bars"]))
     if options.json:

@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.benchmarks import graph_growth
 from tests.benchmarks.graph_servers import server
+from tests.benchmarks.options import chosen
 
 NAMES = ("online_load", "first_load", "unchanged_reload", "export", "growth")
 MEANING = {
@@ -29,9 +30,7 @@ AT_MOST = {"first_load": 1.5, "unchanged_reload": 0.05, "growth": 1.2}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is asked for, print the table and write the figures; 1 where a bar is missed."""
     options = _parser().parse_args(arguments)
-    wanted = options.only.split(",") if options.only else list(NAMES)
-    if unknown := sorted(set(wanted) - set(NAMES)):
-        raise SystemExit(f"--only {unknown[0]}: expected some of {', '.join(NAMES)}")
+    wanted = chosen(options.only, NAMES)
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="crossgraph-benchmark-", dir=options.folder) as folder:
         for names, run in PARTS:

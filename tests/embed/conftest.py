@@ -1,4 +1,7 @@
+from collections.abc import Iterator
+
 import pytest
+import torch
 
 from embed.inputs import Views
 from embed.snapshot import Snapshot, own_interactions
@@ -30,3 +33,12 @@ def views(snapshot: Snapshot) -> Views:
 @pytest.fixture(scope="session")
 def interactions(snapshot: Snapshot, catalogue: Catalogue) -> Interactions:
     return own_interactions(snapshot, catalogue)
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """One seed gives one result on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -1,5 +1,4 @@
 import colorsys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,13 +24,7 @@ SHAPES = {"circle": "ellipse", "square": "rectangle", "stripes": "line"}
 QUICK = CatalogueClip(dim=16, epochs=30, batch_size=16, learning_rate=0.01, dropout=0.0, held_out=0.4)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """One seed gives one result on one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def paint(path: Path, row: int) -> tuple[str, str]:
