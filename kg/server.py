@@ -29,6 +29,7 @@ from kg.server_home import (
     choose_ports,
     find_process,
     is_free,
+    listens,
     read_ports,
     saved_connection,
     server_status,
@@ -246,7 +247,7 @@ class LocalServer:
             if not self._is_there():
                 complaint = last_complaint(self.log_file.read_text(errors="replace"))
                 raise MachineError(f"Neo4j ended while starting: {complaint}; see {self.log_file}")
-            if answers(connection):
+            if listens(self.home) and answers(connection):
                 return connection
             time.sleep(0.25)
         raise MachineError(f"Neo4j gave no answer within {timeout:.0f} s; see {self.log_file}")

@@ -6,6 +6,7 @@ pid file is harmless and the process of somebody else is never taken for ours.
 
 import json
 import os
+import random
 import socket
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -103,6 +104,18 @@ def serves(process: psutil.Process, home: Path) -> bool:
     return MAIN in command and f"--home-dir={home}" in command
 
 
+def listens(home: Path) -> bool:
+    """Whether it is the server of this home that has its Bolt port: another may have taken it a moment before."""
+    process, (bolt, _) = find_process(home), read_ports(home)
+    if process is None:
+        return False
+    try:
+        found = process.net_connections(kind="tcp")
+    except psutil.NoSuchProcess:
+        return False
+    return any(each.status == psutil.CONN_LISTEN and each.laddr.port == bolt for each in found)
+
+
 def is_free(port: int) -> bool:
     """Whether a server could listen on this port of the loopback address."""
     with socket.socket() as sock:
@@ -115,13 +128,18 @@ def is_free(port: int) -> bool:
 
 
 def free_port(*preferred: int) -> int:
-    """The first of `preferred` that is free, else any free port."""
+    """The first of `preferred` that is free, else any free port that no outgoing connection is given meanwhile.
+
+    A system hands ports to outgoing connections from 32768 up (Linux) or 49152 up (IANA's range, elsewhere): one
+    taken from there is often in use again before a server that starts a second later can have it.
+    """
     for port in preferred:
         if is_free(port):
             return port
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    for port in random.SystemRandom().sample(range(10_240, 32_768), 1000):
+        if is_free(port):
+            return port
+    raise MachineError("no free port between 10240 and 32767 among 1000 tried")
 
 
 def write_private(path: Path, text: str) -> None:

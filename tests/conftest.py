@@ -54,7 +54,7 @@ def neo4j_server(
     """A running Neo4j for the whole session: free ports, a password and a data folder of its own."""
     home = tmp_path_factory.mktemp("neo4j")
     server = LocalServer(home, jars, java, java_options, page_cache="128m", heap="768m")
-    server.start(bolt_port=free_port(), http_port=free_port())
+    server.start(free_port(), free_port())
     yield server
     server.stop()
 

@@ -132,6 +132,23 @@ def test_a_preferred_port_in_use_is_passed_over(taken_port: int) -> None:
     assert not is_free(taken_port)
 
 
+def test_ports_of_our_choice_are_none_that_outgoing_connections_get() -> None:
+    assert max(free_port() for _ in range(20)) < 32_768
+
+
+@pytest.mark.slow
+def test_servers_started_at_once_get_ports_of_their_own(tmp_path: Path, jars: Jars, java: Java) -> None:
+    servers = [LocalServer(tmp_path / name, jars, java, page_cache="64m", heap="256m") for name in "ab"]
+    with ThreadPoolExecutor(2) as threads:
+        started = list(threads.map(LocalServer.start, servers))
+    try:
+        assert started[0].uri != started[1].uri
+        assert all(map(answers, started))
+    finally:
+        for server in servers:
+            server.stop()
+
+
 @pytest.mark.slow
 def test_a_port_lost_at_the_last_moment_is_replaced(
     unstarted: LocalServer, taken_port: int, monkeypatch: pytest.MonkeyPatch
