@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from embed.config import EmbedConfig
 from embed.graph import Canonical, reverse_types
 from embed.infer import relations
 from embed.layers import Hop, Relation
@@ -63,10 +64,15 @@ def _generator() -> torch.Generator:
     return torch.Generator().manual_seed(int(torch.randint(2**62, ()).item()))
 
 
+def step_size(edges: int, config: EmbedConfig) -> int:
+    """Target edges by step: `batch_size`, but no larger share of all than `hidden`."""
+    return max(1, min(config.batch_size, round(config.hidden * edges)))
+
+
 def full_graph_batches(
     graph: dgl.DGLHeteroGraph, inputs: Inputs, catalogue: Catalogue, targets: dict[str, EdgeType], network: Network
 ) -> Iterator[Batch]:
-    """Every target edge once, `batch_size` at a time; messages pass over all other edges of the graph."""
+    """Every target edge once, `step_size` at a time; messages pass over all other edges of the graph."""
     generator, device, back = _generator(), inputs.device, reverse_types(graph)
     everything = {label: graph.num_nodes(label) for label in graph.ntypes}
     labels = [label for label in targets if everything[label]]
@@ -82,7 +88,7 @@ def full_graph_batches(
     config, hops = network.config, range(network.config.graph.hops)
     counts = [{label: everything[label] for label in network.labels_after(hop)} for hop in hops]
     counts[-1] = {label: everything[label] for label in [catalogue.user_label, *labels]}
-    for chosen in order.split(config.batch_size):
+    for chosen in order.split(step_size(len(order), config)):
         hop, edges, pools = dict(fixed), {}, {}
         for i, label in enumerate(labels):
             rows = within[chosen[owner[chosen] == i]]
@@ -113,7 +119,7 @@ class _PoolSampler:
 def sampled_batches(
     graph: dgl.DGLHeteroGraph, inputs: Inputs, catalogue: Catalogue, targets: dict[str, EdgeType], network: Network
 ) -> Iterator[Batch]:
-    """Every target edge once, `batch_size` at a time; messages pass over `fanout` sampled neighbours by relation."""
+    """Every target edge once, `step_size` at a time; messages pass over `fanout` sampled neighbours by relation."""
     generator, device, config = _generator(), inputs.device, network.config
     etypes = {(edge.source, edge.type, label): label for label, edge in targets.items()}
     seeds = {etype: torch.arange(graph.num_edges(etype)) for etype in etypes if graph.num_edges(etype)}
@@ -124,7 +130,8 @@ def sampled_batches(
         reverse_etypes=reverse_types(graph),
         negative_sampler=_PoolSampler(warm, config.negatives, generator),
     )
-    loader = dgl.dataloading.DataLoader(graph, seeds, sampler, batch_size=config.batch_size, shuffle=True)
+    size = step_size(sum(map(len, seeds.values())), config)
+    loader = dgl.dataloading.DataLoader(graph, seeds, sampler, batch_size=size, shuffle=True)
     for rows, pairs, negatives, blocks in loader:
         counts = [
             {label: block.num_dst_nodes(label) for label in network.labels_after(i)} for i, block in enumerate(blocks)

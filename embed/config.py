@@ -194,7 +194,10 @@ class EmbedConfig(Section):
     max_seconds: float = Field(600, gt=0)
     """Training stops after so long, at the end of an epoch."""
     batch_size: int = Field(8192, ge=1)
-    """Target edges by step; they are hidden from message passing in that step."""
+    """Target edges by step, at most; they are hidden from message passing in that step."""
+    hidden: float = Field(0.1, gt=0, le=1)
+    """Share of the target edges that a step predicts and hides, at most: with all of them at once there would be
+    nothing left to predict them by."""
     learning_rate: float = Field(0.01, gt=0)
     """Of vectors that belong to one node."""
     shared_rate: float = Field(0.2, gt=0)

@@ -32,7 +32,14 @@ META = {
     },
 }
 SMALL = EmbedConfig.model_validate(
-    {"graph": {"dim": 16, "dropout": 0.0}, "epochs": 12, "batch_size": 64, "learning_rate": 0.02, "temperature": 0.2}
+    {
+        "graph": {"dim": 16, "dropout": 0.0},
+        "epochs": 12,
+        "batch_size": 64,
+        "hidden": 0.5,
+        "learning_rate": 0.02,
+        "temperature": 0.2,
+    }
 )
 
 

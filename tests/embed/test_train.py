@@ -105,6 +105,20 @@ def test_no_message_passes_along_what_a_batch_predicts(
 
 
 @pytest.mark.parametrize("make", [full_graph_batches, sampled_batches])
+def test_a_step_hides_but_a_share_of_few_events(
+    make: object, snapshot: Snapshot, views: Views, catalogue: Catalogue, interactions: Interactions
+) -> None:
+    settings = config(batch_size=8192, hidden=0.1)
+    trained = fit(snapshot, views, catalogue, interactions, settings, epochs=1)
+    batches = make(  # type: ignore[operator]
+        *trained.prepare(interactions), catalogue, target_edges(snapshot, catalogue), trained.network
+    )
+    sizes = [sum(task.edges.shape[1] for task in batch.tasks) for batch in batches]
+    assert sum(sizes) == len(interactions)
+    assert max(sizes) <= 0.1 * len(interactions) + 1
+
+
+@pytest.mark.parametrize("make", [full_graph_batches, sampled_batches])
 def test_messages_along_interactions_are_weighed_by_weight_and_age(
     make: object, snapshot: Snapshot, views: Views, catalogue: Catalogue, interactions: Interactions
 ) -> None:
