@@ -6,12 +6,10 @@ Spark, Neo4j, encoders, the adaptation of encoders and the ranker are the first 
 import os
 import signal
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from embed.distributed import World
-
-T = TypeVar("T")
 
 
 def rank() -> int | None:
@@ -30,18 +28,18 @@ def world() -> "World":
     return ALONE if rank() is None else join()
 
 
-def led_by_first(command: Callable[[], T]) -> T | None:
-    """Run a command in the first process; the others end with None when it has ended.
+def led_by_first(command: Callable[[], Any]) -> Any:
+    """Run a command in the first process, for its exit code or None; the others help until it has ended, for None.
 
-    Where it fails they are not told: torchrun ends them.
+    Where it fails they are not told, for they may be in the midst of a step: torchrun ends them.
     """
     if rank():
         _follow()
         return None
-    done = command()
-    if rank() is not None:
+    code = command()
+    if rank() is not None and not code:
         world().dismiss()
-    return done
+    return code
 
 
 def _follow() -> None:
