@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from embed.config import EmbedConfig
+from embed.distributed import ALONE, World
 from embed.graph import Canonical, reverse_types
 from embed.infer import relations
 from embed.layers import Hop, Relation
@@ -60,27 +61,39 @@ def _starts(labels: list[str], counts: dict[str, int]) -> dict[str, int]:
     return dict(zip(labels, firsts, strict=False))
 
 
-def _generator() -> torch.Generator:
-    return torch.Generator().manual_seed(int(torch.randint(2**62, ()).item()))
+def _generators(world: World) -> tuple[torch.Generator, torch.Generator]:
+    """One that shuffles, the same in all processes, and one that draws negatives, each process's own."""
+    own = int(torch.randint(2**62, ()).item())
+    shuffling = torch.Generator().manual_seed(world.agreed(own))
+    return shuffling, torch.Generator().manual_seed(own) if world.rank else shuffling
 
 
-def step_size(edges: int, config: EmbedConfig) -> int:
-    """Target edges by step: `batch_size`, but no larger share of all than `hidden`."""
-    return max(1, min(config.batch_size, round(config.hidden * edges)))
+def step_size(edges: int, config: EmbedConfig, world: World = ALONE) -> int:
+    """Target edges by step and process: `batch_size`, but in all no larger share of them than `hidden`."""
+    return max(1, min(config.batch_size, round(config.hidden * edges / world.size)))
 
 
 def full_graph_batches(
-    graph: dgl.DGLHeteroGraph, inputs: Inputs, catalogue: Catalogue, targets: dict[str, EdgeType], network: Network
+    graph: dgl.DGLHeteroGraph,
+    inputs: Inputs,
+    catalogue: Catalogue,
+    targets: dict[str, EdgeType],
+    network: Network,
+    world: World = ALONE,
 ) -> Iterator[Batch]:
-    """Every target edge once, `step_size` at a time; messages pass over all other edges of the graph."""
-    generator, device, back = _generator(), inputs.device, reverse_types(graph)
+    """Every target edge once, `step_size` at a time; messages pass over all other edges of the graph.
+
+    Of several processes each predicts its share of the edges and hides what any of them predicts in the same step. The
+    last step may leave some of them without a batch.
+    """
+    (shuffling, generator), device, back = _generators(world), inputs.device, reverse_types(graph)
     everything = {label: graph.num_nodes(label) for label in graph.ntypes}
     labels = [label for label in targets if everything[label]]
     starts = _starts(labels, everything)
     etypes = {label: (targets[label].source, targets[label].type, label) for label in labels}
     ends = {label: torch.stack(graph.edges(etype=etypes[label])) for label in labels}
     sizes = [ends[label].shape[1] for label in labels]
-    order = torch.randperm(sum(sizes), generator=generator)
+    order = torch.randperm(sum(sizes), generator=shuffling)
     owner = torch.repeat_interleave(torch.arange(len(labels)), torch.tensor(sizes))
     within = torch.cat([torch.arange(size) for size in sizes])
     fixed = relations(graph, device)
@@ -88,12 +101,16 @@ def full_graph_batches(
     config, hops = network.config, range(network.config.graph.hops)
     counts = [{label: everything[label] for label in network.labels_after(hop)} for hop in hops]
     counts[-1] = {label: everything[label] for label in [catalogue.user_label, *labels]}
-    for chosen in order.split(step_size(len(order), config)):
+    for hidden in order.split(step_size(len(order), config, world) * world.size):
+        chosen = hidden[world.rank :: world.size]
+        if not len(chosen):
+            continue
         hop, edges, pools = dict(fixed), {}, {}
         for i, label in enumerate(labels):
-            rows = within[chosen[owner[chosen] == i]]
+            gone = within[hidden[owner[hidden] == i]].to(device)
             for etype in (etypes[label], back[etypes[label]]):
-                hop[etype] = Relation(fixed[etype].edges.without(rows.to(device)), fixed[etype].src, fixed[etype].dst)
+                hop[etype] = Relation(fixed[etype].edges.without(gone), fixed[etype].src, fixed[etype].dst)
+            rows = within[chosen[owner[chosen] == i]]
             edges[label] = ends[label][:, rows] + torch.tensor([[0], [starts[label]]])
             pools[label] = sample_negatives(warm[label], config.negatives, generator) + starts[label]
         yield Batch([hop for _ in hops], inputs, counts, labels, _by_domain(catalogue, edges, pools))
@@ -117,20 +134,31 @@ class _PoolSampler:
 
 
 def sampled_batches(
-    graph: dgl.DGLHeteroGraph, inputs: Inputs, catalogue: Catalogue, targets: dict[str, EdgeType], network: Network
+    graph: dgl.DGLHeteroGraph,
+    inputs: Inputs,
+    catalogue: Catalogue,
+    targets: dict[str, EdgeType],
+    network: Network,
+    world: World = ALONE,
 ) -> Iterator[Batch]:
-    """Every target edge once, `step_size` at a time; messages pass over `fanout` sampled neighbours by relation."""
-    generator, device, config = _generator(), inputs.device, network.config
+    """Every target edge once, `step_size` at a time; messages pass over `fanout` sampled neighbours by relation.
+
+    Of several processes each predicts its share of the edges and hides what it predicts itself. One of them may have a
+    batch less than another.
+    """
+    (shuffling, generator), device, config = _generators(world), inputs.device, network.config
     etypes = {(edge.source, edge.type, label): label for label, edge in targets.items()}
     seeds = {etype: torch.arange(graph.num_edges(etype)) for etype in etypes if graph.num_edges(etype)}
     warm = {etype: torch.unique(graph.edges(etype=etype)[1]) for etype in seeds}
+    size = step_size(sum(map(len, seeds.values())), config, world)
+    if world.size > 1 and not (seeds := _share(seeds, world, shuffling)):
+        return
     sampler = dgl.dataloading.as_edge_prediction_sampler(
         _neighbour_sampler(graph, network),
         exclude="reverse_types",
         reverse_etypes=reverse_types(graph),
         negative_sampler=_PoolSampler(warm, config.negatives, generator),
     )
-    size = step_size(sum(map(len, seeds.values())), config)
     loader = dgl.dataloading.DataLoader(graph, seeds, sampler, batch_size=size, shuffle=True)
     for rows, pairs, negatives, blocks in loader:
         counts = [
@@ -146,6 +174,19 @@ def sampled_batches(
                 pools[label] = negatives.edges(etype=etype)[1] + starts[label]
         tasks = _by_domain(catalogue, edges, pools)
         yield Batch([relations(block, device) for block in blocks], inputs.take(rows), counts, labels, tasks)
+
+
+def _share(seeds: dict[Canonical, Tensor], world: World, shuffling: torch.Generator) -> dict[Canonical, Tensor]:
+    """A process's part of the numbers of edges by type; types without one are left out."""
+    sizes = [len(ids) for ids in seeds.values()]
+    chosen = torch.randperm(sum(sizes), generator=shuffling)[world.rank :: world.size]
+    parts, start = {}, 0
+    for etype, size in zip(seeds, sizes, strict=True):
+        mine = seeds[etype][chosen[(chosen >= start) & (chosen < start + size)] - start]
+        start += size
+        if len(mine):
+            parts[etype] = mine
+    return parts
 
 
 def _neighbour_sampler(graph: dgl.DGLHeteroGraph, network: Network) -> dgl.dataloading.NeighborSampler:

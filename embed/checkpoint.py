@@ -53,7 +53,8 @@ def load(
 ) -> Trained:
     """The network that `save` wrote, ready for `embed` on a snapshot with the same labels.
 
-    Nodes that training has not seen get their vectors from what they bring and whom they meet. `ContractError` for a
+    It goes to `device`, by default to a GPU where there is one: where it was trained does not matter. Nodes that
+    training has not seen get their vectors from what they bring and whom they meet. `ContractError` for a
     folder of another format or for weights that do not fit their description.
     """
     with filesystem.open_input_stream(f"{folder}/{SETTINGS}") as stream:
@@ -67,7 +68,7 @@ def load(
             network.load_state_dict(load_tensors(stream.read()))
     except (SafetensorError, RuntimeError) as error:
         raise ContractError(f"{folder}/{TENSORS}", "the weights that model.json describes", str(error)) from error
-    network.to(resolve_device(config.device if device is None else device)).eval()
+    network.to(resolve_device("auto" if device is None else device)).eval()
     features = Features.model_validate(settings["features"])
     history = History(**settings["history"])
     return Trained(network, config, features, settings["id_keys"], history, snapshot, views, catalogue)

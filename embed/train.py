@@ -1,6 +1,7 @@
 """Supervised link prediction: fit a network on a snapshot and the training side of a cut."""
 
 import copy
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,15 +11,16 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from embed.batches import Batch, full_graph_batches, sampled_batches
+from embed.batches import Batch, full_graph_batches, sampled_batches, step_size
 from embed.config import EmbedConfig
+from embed.distributed import ALONE, World
 from embed.features import Features
 from embed.graph import reverse_types, to_hetero, weigh_messages, without_leaves
 from embed.infer import Embeddings, embed_graph
 from embed.inputs import Views, make_inputs, principal_axes
 from embed.model import Fused, Inputs, Network, Shape
 from embed.objectives import link_loss
-from embed.ops import resolve_device, seed_everything
+from embed.ops import seed_everything
 from embed.snapshot import Placement, Snapshot, target_edges
 from embed.transfer import transfer
 from kg.interactions import Catalogue, Interactions
@@ -39,6 +41,8 @@ class History:
     seconds: float = 0.0
     stopped: str = "epochs"
     """Why it ended: `epochs`, `patience` or `seconds`."""
+    processes: int = 1
+    """How many shared the steps out; a step predicts up to so many times `batch_size` edges."""
 
 
 @dataclass
@@ -89,6 +93,7 @@ def fit(  # noqa: PLR0913 - the keywords are the boundary's own
     seed: int | None = None,
     device: str | None = None,
     progress: Progress | None = None,
+    world: World = ALONE,
 ) -> Trained:
     """Learn from the positives of `train`, one model over all domains.
 
@@ -96,18 +101,26 @@ def fit(  # noqa: PLR0913 - the keywords are the boundary's own
     it runs that many epochs. A refit gives `epochs=trained.history.best_epoch` and no `validate`. The arguments
     `seed` and `device` stand for the configuration's where given. `progress` is told (epochs done, at most). With
     `pretrained`, a model of another graph, training starts from what `embed.transfer` can carry over.
+
+    In a `world` of several processes (`embed.distributed.join`) the first calls this while the others `serve`. Each
+    takes up to `batch_size` target edges a step: a step is one on `batch_size` times as many edges as there are
+    processes. The first alone validates, reports progress and watches the time; all end with equal weights.
     """
-    seed_everything(config.seed if seed is None else seed)
-    where = resolve_device(config.device if device is None else device)
+    world.invite(fit, snapshot, views, catalogue, train, config, epochs=epochs, seed=seed, device=device)
+    seed = config.seed if seed is None else seed
+    seed_everything(seed)
+    where = world.device(config.device if device is None else device)
     graph = to_hetero(snapshot, catalogue, train, config.graph.max_relations)
     features = Features.fit(snapshot)
     shape, id_keys = layout(snapshot, views, catalogue, graph, features, config)
     network = Network(shape, config)
     network.start_from(principal_axes(views, config.graph.dim))
-    trained = Trained(network.to(where), config, features, id_keys, History(), snapshot, views, catalogue)
+    history = History(processes=world.size)
+    trained = Trained(network.to(where), config, features, id_keys, history, snapshot, views, catalogue)
     if pretrained:
         transfer(trained, pretrained)
-    _Loop(trained, train, epochs or config.epochs, validate).run(progress)
+    world.begin(network, seed)
+    _Loop(trained, train, epochs or config.epochs, validate, world).run(progress)
     return trained
 
 
@@ -158,8 +171,10 @@ class _Loop:
         train: Interactions,
         epochs: int,
         validate: Callable[[Embeddings], float] | None,
+        world: World,
     ) -> None:
-        self.trained, self.epochs, self.validate = trained, epochs, validate
+        self.trained, self.epochs, self.validate, self.world = trained, epochs, validate, world
+        self.validated = world.agreed(validate is not None)
         self.config, self.network = trained.config, trained.network
         self.graph, self.inputs = trained.prepare(train)
         self.optimiser = _optimiser(self.network, self.config)
@@ -170,14 +185,14 @@ class _Loop:
         best: dict[str, Tensor] | None = None
         for epoch in range(1, self.epochs + 1):
             history.losses.append(self._epoch())
-            if self.validate:
-                history.metrics.append(self.validate(self.trained.embed_on(self.graph, self.inputs)))
+            if self.validated:
+                history.metrics.append(self._figure())
                 if history.metrics[-1] > max(history.metrics[:-1], default=-float("inf")):
                     best, history.best_epoch = copy.deepcopy(self.network.state_dict()), epoch
             if progress:
                 progress(epoch, self.epochs)
-            history.seconds = time.monotonic() - started
-            if self.validate and epoch - history.best_epoch >= self.config.patience:
+            history.seconds = self.world.agreed(time.monotonic() - started)
+            if self.validated and epoch - history.best_epoch >= self.config.patience:
                 history.stopped = "patience"
                 break
             if history.seconds > self.config.max_seconds:
@@ -189,23 +204,43 @@ class _Loop:
             history.best_epoch = len(history.losses)
         self.network.eval()
 
+    def _figure(self) -> float:
+        """The validation figure, found by the first process and heard by all."""
+        found = self.validate(self.trained.embed_on(self.graph, self.inputs)) if self.validate else 0.0
+        return self.world.agreed(found)
+
     def _epoch(self) -> float:
         self.network.train()
         total = edges = 0.0
+        steps = self._shared_steps()
         for batch in self._batches():
             loss = self._loss(batch)
             self.optimiser.zero_grad()
             loss.backward()
-            self.optimiser.step()
             size = sum(task.edges.shape[1] for task in batch.tasks)
+            self.world.average(self.network, size)
+            self.optimiser.step()
+            steps -= 1
             total += float(loss.detach()) * size
             edges += size
+        for _ in range(steps):  # others have an edge more
+            self.optimiser.zero_grad()
+            self.world.average(self.network, 0)
+            self.optimiser.step()
+        total, edges = self.world.summed(total, edges)
         return total / max(edges, 1.0)
+
+    def _shared_steps(self) -> int:
+        """Steps that all processes take in an epoch; 0 alone, where nobody waits."""
+        etypes = [(edge.source, edge.type, label) for label, edge in self.targets.items()]
+        edges = sum(self.graph.num_edges(etype) for etype in etypes)
+        step = step_size(edges, self.config, self.world) * self.world.size
+        return math.ceil(edges / step) if self.world.size > 1 else 0
 
     def _batches(self) -> Iterator[Batch]:
         whole = self.graph.num_edges() <= self.config.graph.full_graph_edges
         make = full_graph_batches if whole else sampled_batches
-        return make(self.graph, self.inputs, self.trained.catalogue, self.targets, self.network)
+        return make(self.graph, self.inputs, self.trained.catalogue, self.targets, self.network, self.world)
 
     def _loss(self, batch: Batch) -> Tensor:
         fused = self.network(batch.hops, batch.inputs, batch.targets)

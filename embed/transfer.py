@@ -106,7 +106,8 @@ def _copy_own_vectors(target: "Trained", source: "Trained") -> int:
         shared = [(i, row[key]) for i, key in enumerate(keys) if key in row]
         if shared:
             mine, theirs = (torch.tensor(rows) for rows in zip(*shared, strict=True))
-            target.network.ids[slot(label)][mine] = source.network.ids[slot(label)][theirs]
+            vectors = source.network.ids[slot(label)][theirs]
+            target.network.ids[slot(label)][mine] = vectors.to(target.network.device)
             copied += len(shared) * target.network.dim
     return copied
 

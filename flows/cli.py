@@ -12,6 +12,7 @@ from flows.export_cli import export
 from flows.launch import run_flow
 from flows.options import Debug, ProjectArgument, Sets, WorkspaceOption
 from flows.quarantine_cli import app as quarantine_app
+from flows.torchrun import led_by_first
 from kg.errors import CrossGraphError
 
 INTERRUPTED = 130
@@ -39,7 +40,7 @@ def main() -> None:
     debug = "--debug" in sys.argv[1:]
     try:
         with _full_disk():
-            code = app(standalone_mode=False)
+            code = led_by_first(lambda: app(standalone_mode=False))
     except (typer.Abort, KeyboardInterrupt):
         code = INTERRUPTED
     except CrossGraphError as error:

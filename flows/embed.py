@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from flows.progress import counted
 from flows.tasks import Run, StageName
+from flows.torchrun import world
 from flows.vectors import read_vectors, write_vectors
 from kg.events import all_events, catalogue, read_cut
 from kg.interactions import Catalogue, Interactions
@@ -120,7 +121,17 @@ def _fit(
     snapshot = Snapshot.read(graph)
     views: Views = read_views(encoded, snapshot)
     with counted(f"train {title}") as bar:
-        return fit(snapshot, views, nodes, events, run.embed_config, validate=validate, epochs=epochs, progress=bar)
+        return fit(
+            snapshot,
+            views,
+            nodes,
+            events,
+            run.embed_config,
+            validate=validate,
+            epochs=epochs,
+            progress=bar,
+            world=world(),
+        )
 
 
 def refit(run: Run, tables: Output, graph: Output, encoded: Output, chosen: Output) -> Output:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,20 @@ from embed.train import fit
 from kg.errors import ContractError
 from kg.interactions import Catalogue, Interactions
 from tests.embed.planted import SMALL
+
+
+def test_a_model_goes_where_it_is_wanted_not_where_it_was_trained(
+    tmp_path: Path, snapshot: Snapshot, views: Views, catalogue: Catalogue, interactions: Interactions
+) -> None:
+    trained = fit(snapshot, views, catalogue, interactions, SMALL, epochs=1)
+    elsewhere = replace(trained, config=SMALL.model_copy(update={"device": "cuda:99"}))
+    local = fs.LocalFileSystem()
+    save(elsewhere, local, str(tmp_path / "model"))
+    here = load(local, str(tmp_path / "model"), snapshot, views, catalogue)
+    assert np.isfinite(here.embed(interactions).users["z"]).all()
+    # The one other device that every machine has.
+    there = load(local, str(tmp_path / "model"), snapshot, views, catalogue, device="meta")
+    assert {weights.device.type for weights in there.network.state_dict().values()} == {"meta"}
 
 
 def test_round_trip(
