@@ -175,6 +175,14 @@ class EmbedConfig(Section):
     """One seed, one result on one machine (mini-batch mode repeats exactly with one thread only)."""
     device: str = "auto"
     """`auto`, or a torch device; DGL's own kernels stay on the CPU where its build knows no other."""
+    pretrained: str | None = None
+    """Where training starts from: another project's name, the path or URI of its workspace, whose newest model is then
+    taken, or of a folder with a `model.json`; null: from nothing.
+
+    What has a meaning here is carried over, by what it is for: users for users, items for items, each view for itself;
+    own vectors of nodes with the same label and key. `graph.dim` must be that of the model. Paths count from the
+    current folder; another or a retrained model is another start, and trains anew.
+    """
     graph: GraphModel = GraphModel()
     text: TextModel | None = TextModel()
     """null: no text view."""

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from flows.embed import CHOOSING, MODEL
+from flows.pretrained import find_start
 from flows.progress import counted
 from flows.tasks import Run
 from kg.events import catalogue, read_cut
@@ -40,6 +41,8 @@ def _ablate(run: Run, graph: Output, cuts: Output, encoded: Output, trained: Out
 
     nodes, snapshot, own = catalogue(graph), Snapshot.read(graph), run.embed_config
     cut, views = read_cut(cuts, CHOOSING, graph), read_views(encoded, snapshot)
+    start = find_start(run)
+    pretrained = start.read(run.torch_device) if start else None
 
     def vectors(variant: "Variant") -> "Embeddings":
         if variant.views is views and variant.config == own:
@@ -53,6 +56,7 @@ def _ablate(run: Run, graph: Output, cuts: Output, encoded: Output, trained: Out
                 cut.train,
                 variant.config,
                 validate=validation(nodes, cut.train, cut.valid),
+                pretrained=pretrained,
                 progress=bar,
             )
         run.report.did(models_trained=1)
