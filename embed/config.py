@@ -78,6 +78,22 @@ class Adaptation(Section):
     """Weight of masked language modelling beside the contrast; 0 leaves it out."""
 
 
+class TowerAdaptation(Section):
+    """LoRA on the packaged text tower, learned with projections by open_clip's loss, before the projections proper."""
+
+    rank: int = Field(8, ge=1)
+    """Rank of the change to each linear layer."""
+    alpha: float = Field(16, gt=0)
+    """The change is scaled by `alpha / rank`."""
+    dropout: float = Field(0.05, ge=0, lt=1)
+    """Share of a layer's inputs that the change does not see in a step."""
+    steps: int = Field(100, ge=1)
+    """Batches learned from, however large the catalogue."""
+    batch_size: int = Field(32, ge=2)
+    """Pairs by step."""
+    learning_rate: float = Field(5e-4, gt=0)
+
+
 class CatalogueClip(Section):
     """Projections of pictures and texts into one space, trained on items that have both; the towers stay as they are.
 
@@ -99,6 +115,8 @@ class CatalogueClip(Section):
     """Share of a tower's features that a step hides."""
     held_out: float = Field(0.2, gt=0, lt=1)
     """Share of pairs not learned from: one half says when to stop, the other what recall is reported."""
+    adapt: TowerAdaptation | None = None
+    """null: the text tower as it comes; `{}`: adapted to the catalogue's pictures first (packaged model only)."""
 
 
 class TextModel(Section):

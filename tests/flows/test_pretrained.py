@@ -85,10 +85,9 @@ def test_one_model_is_one_start_by_whatever_name_and_another_trains_anew(project
     assert len({found.fingerprint for name in names if (found := start(project, name))}) == 1
     assert train(project, "embed.pretrained=other")["skipped"] == []
     assert train(project, f"embed.pretrained={model_folder(other)}")["skipped"] == ["trained/user_time"]
-    assert train(project)["skipped"] == []
-    train(project, "embed.pretrained=other")
     learn(other, seed=4)
     assert train(project, "embed.pretrained=other")["skipped"] == []
+    assert train(project)["skipped"] == []
 
 
 def test_what_is_no_start_is_a_clear_error(project: Planted, other: Planted, tmp_path: Path) -> None:
