@@ -29,6 +29,17 @@ class Adapter:
     """How it was learned."""
 
 
+def lora(rank: int, alpha: float, dropout: float) -> LoraConfig:
+    """A change of this rank, scaled by `alpha / rank`, to every linear layer that has a part in a text's vector."""
+    return LoraConfig(
+        r=rank,
+        lora_alpha=alpha,  # type: ignore[arg-type] # any number will do, it is only divided
+        lora_dropout=dropout,
+        target_modules="all-linear",
+        exclude_modules=".*pooler.*",  # it comes after what is read here
+    )
+
+
 def save(adapter: Adapter, filesystem: fs.FileSystem, folder: str) -> None:
     """Write an adapter, `figures.json` last: without it there is none. `PeftModel.from_pretrained` reads it too."""
     filesystem.create_dir(folder, recursive=True)

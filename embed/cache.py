@@ -17,6 +17,7 @@ from embed.inputs import View, Views
 from embed.ops import model_fingerprint
 from embed.snapshot import Snapshot
 from embed.text import TextEncoder
+from kg.errors import ConfigError
 from kg.ids import IdMap
 from kg.schema import VECTOR, embedding_schema
 from kg.tables import Draft, Output, Workspace
@@ -212,7 +213,9 @@ def _project(
     progress: Progress | None,
 ) -> None:
     """Learn projections from nodes with a picture and a text, and put the projected pictures in the place of all."""
+    from embed.adapter import merge, save
     from embed.clip import Pairs, Projections, fit
+    from embed.clip_adapt import adapt
     from embed.clip_text import ClipText, text_tower
 
     if config.image is None or config.image.clip is None:
@@ -224,6 +227,13 @@ def _project(
             if vector is not None and text:
                 pictures.append(vector)
                 words.append(text)
+    if wanted := config.image.clip.adapt:
+        if not isinstance(tower, TextEncoder):
+            raise ConfigError("embed.image.clip.adapt: only the packaged model's texts are adapted; set it to null")
+        adapter = adapt(tower, np.stack(pictures), words, config.image.clip, wanted, config.seed, progress)
+        save(adapter, draft.filesystem, draft.location("clip_adapter"))
+        merge(tower, adapter)
+        draft.figures["clip_adapted"] = adapter.figures
     reading = _Run(VectorCache(workspace, tower.fingerprint), _text_chunks(tower), "texts of pictures", progress)
     reading.encode([content_hash(text.encode()) for text in words], list(words))
     told = [v for v in reading.vectors if v is not None]

@@ -1,7 +1,7 @@
 """Trained networks on disk: tensors as safetensors, everything else as JSON; nothing that runs code when it is read."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -43,6 +43,58 @@ def save(trained: Trained, filesystem: fs.FileSystem, folder: str) -> None:
         stream.write(json.dumps(settings).encode())
 
 
+@dataclass
+class Checkpoint:
+    """What `save` wrote: a fitted network without a snapshot to apply it to."""
+
+    network: Network
+    config: EmbedConfig
+    features: Features
+    id_keys: dict[str, list[str]]
+    history: History
+
+
+def read(filesystem: fs.FileSystem, folder: str, device: str | None = None) -> Checkpoint:
+    """The network that `save` wrote, whatever graph it is of.
+
+    It goes to `device`, by default to a GPU where there is one: where it was trained does not matter.
+    `ContractError` for a folder without one, of another format, or with weights that do not fit their description.
+    """
+    settings = _settings(filesystem, folder)
+    try:
+        config = EmbedConfig.model_validate(settings["config"])
+        shape = Shape.model_validate(settings["shape"])
+        features = Features.model_validate(settings["features"])
+        history = History(**settings["history"])
+        id_keys = dict(settings["id_keys"])
+        network = Network(shape, config)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ContractError(f"{folder}/{SETTINGS}", "the description of a model", str(error)) from error
+    try:
+        with filesystem.open_input_stream(f"{folder}/{TENSORS}") as stream:
+            network.load_state_dict(load_tensors(stream.read()))
+    except (FileNotFoundError, SafetensorError, RuntimeError) as error:
+        raise ContractError(f"{folder}/{TENSORS}", "the weights that model.json describes", str(error)) from error
+    if (found := {label: len(keys) for label, keys in id_keys.items()}) != shape.ids:
+        raise ContractError(f"{folder}/{SETTINGS}", f"keys of as many nodes as have vectors, {shape.ids}", f"{found}")
+    network.to(resolve_device("auto" if device is None else device)).eval()
+    return Checkpoint(network, config, features, id_keys, history)
+
+
+def _settings(filesystem: fs.FileSystem, folder: str) -> dict[str, Any]:
+    try:
+        with filesystem.open_input_stream(f"{folder}/{SETTINGS}") as stream:
+            settings = json.loads(stream.read())
+    except FileNotFoundError as error:
+        raise ContractError(folder, f"a model's {SETTINGS}", "there is none") from error
+    except ValueError as error:
+        raise ContractError(f"{folder}/{SETTINGS}", "JSON", str(error)) from error
+    found = settings.get("format") if isinstance(settings, dict) else settings
+    if found != FORMAT:
+        raise ContractError(folder, f"a model of format {FORMAT}", f"found {found}")
+    return dict(settings)
+
+
 def load(
     filesystem: fs.FileSystem,
     folder: str,
@@ -51,27 +103,14 @@ def load(
     catalogue: Catalogue,
     device: str | None = None,
 ) -> Trained:
-    """The network that `save` wrote, ready for `embed` on a snapshot with the same labels.
+    """The network that `save` wrote, ready for `embed` on a snapshot with the same labels; errors are those of `read`.
 
-    It goes to `device`, by default to a GPU where there is one: where it was trained does not matter. Nodes that
-    training has not seen get their vectors from what they bring and whom they meet. `ContractError` for a
-    folder of another format or for weights that do not fit their description.
+    Nodes that training has not seen get their vectors from what they bring and whom they meet.
     """
-    with filesystem.open_input_stream(f"{folder}/{SETTINGS}") as stream:
-        settings: dict[str, Any] = json.loads(stream.read())
-    if settings.get("format") != FORMAT:
-        raise ContractError(folder, f"a model of format {FORMAT}", f"found {settings.get('format')}")
-    config = EmbedConfig.model_validate(settings["config"])
-    network = Network(Shape.model_validate(settings["shape"]), config)
-    try:
-        with filesystem.open_input_stream(f"{folder}/{TENSORS}") as stream:
-            network.load_state_dict(load_tensors(stream.read()))
-    except (SafetensorError, RuntimeError) as error:
-        raise ContractError(f"{folder}/{TENSORS}", "the weights that model.json describes", str(error)) from error
-    network.to(resolve_device("auto" if device is None else device)).eval()
-    features = Features.model_validate(settings["features"])
-    history = History(**settings["history"])
-    return Trained(network, config, features, settings["id_keys"], history, snapshot, views, catalogue)
+    found = read(filesystem, folder, device)
+    return Trained(
+        found.network, found.config, found.features, found.id_keys, found.history, snapshot, views, catalogue
+    )
 
 
 def same_weights(one: Trained, other: Trained) -> bool:

@@ -101,15 +101,19 @@ def fit(
         raise ConfigError(f"embed.image.clip: {len(pairs)} items have a picture and a text, expected {LEAST}; set null")
     seed_everything(seed)
     generator = np.random.default_rng(seed)
-    order = generator.permutation(len(pairs))
-    held = max(round(config.held_out * len(pairs) / 2), 1)
-    test, valid, learned = (pairs.take(rows) for rows in np.split(order, [held, 2 * held]))
+    test, valid, learned = (pairs.take(rows) for rows in split(len(pairs), config.held_out, generator))
     projections = trained or Projections(pairs.images.shape[1], pairs.texts.shape[1], config.dim)
     figures: dict[str, Any] = {"pairs": len(learned), "held_out": len(test), "chance": chance(len(test))}
     figures["before"] = retrieval(projections, test)
     figures |= _descend(projections, learned, valid, config, generator)
     figures["after"] = retrieval(projections, test)
     return projections.eval().requires_grad_(False), figures
+
+
+def split(count: int, held_out: float, generator: np.random.Generator) -> list[np.ndarray]:
+    """Rows to report by, to stop by and to learn from, in this order; the same of generators of one seed."""
+    held = max(round(held_out * count / 2), 1)
+    return np.split(generator.permutation(count), [held, 2 * held])
 
 
 def retrieval(projections: Projections, pairs: Pairs) -> dict[str, dict[str, float]]:

@@ -78,6 +78,22 @@ class Adaptation(Section):
     """Weight of masked language modelling beside the contrast; 0 leaves it out."""
 
 
+class TowerAdaptation(Section):
+    """LoRA on the packaged text tower, learned with projections by open_clip's loss, before the projections proper."""
+
+    rank: int = Field(8, ge=1)
+    """Rank of the change to each linear layer."""
+    alpha: float = Field(16, gt=0)
+    """The change is scaled by `alpha / rank`."""
+    dropout: float = Field(0.05, ge=0, lt=1)
+    """Share of a layer's inputs that the change does not see in a step."""
+    steps: int = Field(100, ge=1)
+    """Batches learned from, however large the catalogue."""
+    batch_size: int = Field(32, ge=2)
+    """Pairs by step."""
+    learning_rate: float = Field(5e-4, gt=0)
+
+
 class CatalogueClip(Section):
     """Projections of pictures and texts into one space, trained on items that have both; the towers stay as they are.
 
@@ -99,6 +115,8 @@ class CatalogueClip(Section):
     """Share of a tower's features that a step hides."""
     held_out: float = Field(0.2, gt=0, lt=1)
     """Share of pairs not learned from: one half says when to stop, the other what recall is reported."""
+    adapt: TowerAdaptation | None = None
+    """null: the text tower as it comes; `{}`: adapted to the catalogue's pictures first (packaged model only)."""
 
 
 class TextModel(Section):
@@ -175,6 +193,14 @@ class EmbedConfig(Section):
     """One seed, one result on one machine (mini-batch mode repeats exactly with one thread only)."""
     device: str = "auto"
     """`auto`, or a torch device; DGL's own kernels stay on the CPU where its build knows no other."""
+    pretrained: str | None = None
+    """Where training starts from: another project's name, the path or URI of its workspace, whose newest model is then
+    taken, or of a folder with a `model.json`; null: from nothing.
+
+    What has a meaning here is carried over, by what it is for: users for users, items for items, each view for itself;
+    own vectors of nodes with the same label and key. `graph.dim` must be that of the model. Paths count from the
+    current folder; another or a retrained model is another start, and trains anew.
+    """
     graph: GraphModel = GraphModel()
     text: TextModel | None = TextModel()
     """null: no text view."""

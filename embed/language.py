@@ -17,11 +17,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
-from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
+from peft import get_peft_model, get_peft_model_state_dict
 from torch import Tensor, nn
 from transformers import DataCollatorForLanguageModeling
 
-from embed.adapter import Adapter, load, merge, save
+from embed.adapter import Adapter, load, lora, merge, save
 from embed.config import Adaptation
 from embed.ops import seed_everything
 from embed.retrieval import chance, recall
@@ -77,13 +77,7 @@ def train(
     learned, held = _split(corpus.items, generator)
     figures: dict[str, Any] = {"items": len(learned), "held_out": len(held), "chance": chance(len(held))}
     figures["before"] = retrieval(encoder, held, config.facts)
-    settings = LoraConfig(
-        r=config.rank,
-        lora_alpha=config.alpha,  # type: ignore[arg-type] # any number will do, it is only divided
-        lora_dropout=config.dropout,
-        target_modules="all-linear",
-        exclude_modules=".*pooler.*",  # it comes after what is read here
-    )
+    settings = lora(config.rank, config.alpha, config.dropout)
     # LoRA is put into the encoder's own layers: it reads with them until they are taken out again.
     model = get_peft_model(encoder.model, settings)
     try:

@@ -22,7 +22,7 @@ from embed.model import Fused, Inputs, Network, Shape
 from embed.objectives import link_loss
 from embed.ops import seed_everything
 from embed.snapshot import Placement, Snapshot, target_edges
-from embed.transfer import transfer
+from embed.transfer import Learned, transfer
 from kg.interactions import Catalogue, Interactions
 from kg.schema import EdgeType
 
@@ -89,7 +89,7 @@ def fit(  # noqa: PLR0913 - the keywords are the boundary's own
     *,
     validate: Callable[[Embeddings], float] | None = None,
     epochs: int | None = None,
-    pretrained: "Trained | None" = None,
+    pretrained: Learned | None = None,
     seed: int | None = None,
     device: str | None = None,
     progress: Progress | None = None,

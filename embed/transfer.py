@@ -6,7 +6,7 @@ label and key, such as users of both.
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +16,17 @@ from embed.layers import Canonical, slot
 from embed.model import Network
 from kg.errors import ConfigError
 
-if TYPE_CHECKING:
-    from embed.train import Trained
+
+class Learned(Protocol):
+    """What a network learned, without a snapshot to apply it to: `Trained` and `Checkpoint` are such."""
+
+    network: Network
+    id_keys: dict[str, list[str]]
+    """External ids of the nodes that have a vector of their own, by label, in row order."""
 
 
 @torch.no_grad()
-def transfer(target: "Trained", source: "Trained") -> int:
+def transfer(target: Learned, source: Learned) -> int:
     """Copy into `target` what `source` learned that has a meaning there; how many numbers were copied.
 
     `ConfigError` unless both are of one width. A view that only one of them has, or by encoders of other widths, and
@@ -98,7 +103,7 @@ def _fusions(ours: Network, theirs: Network, side: str) -> Iterator[tuple[Tensor
             yield mine.linear.weight[:, i * dim : (i + 1) * dim], other.linear.weight[:, j * dim : (j + 1) * dim]
 
 
-def _copy_own_vectors(target: "Trained", source: "Trained") -> int:
+def _copy_own_vectors(target: Learned, source: Learned) -> int:
     """The vectors of nodes that both have, by label and key; how many numbers."""
     copied = 0
     for label, keys in target.id_keys.items():

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.cli_upkeep import backup, forget, project_run, restore, show_rollback
+from flows.cli_upkeep import backup, forget, project_run, restore, show_ablation, show_rollback
 from flows.export_cli import export
 from flows.launch import run_flow
 from flows.options import Debug, ProjectArgument, Sets, WorkspaceOption
 from flows.quarantine_cli import app as quarantine_app
 from flows.torchrun import led_by_first
-from kg.errors import CrossGraphError
+from kg.errors import ConfigError, CrossGraphError
 
 INTERRUPTED = 130
 app = typer.Typer(
@@ -159,11 +159,27 @@ def embed(
             "is left stays unpublished, by an unchanged run too, until there is a new one; called again, it is undone.",
         ),
     ] = False,
+    ablate: Annotated[
+        bool,
+        typer.Option(
+            "--ablate",
+            help="Publish nothing: train what is missing, and table what each view and each fusion is worth on the "
+            "validation part of each user's events. Neo4j is not touched once there is a snapshot.",
+        ),
+    ] = False,
+    seeds: Annotated[int, typer.Option(help="With --ablate: models of so many seeds each, as means.", min=1)] = 1,
     sets: Sets = None,
     workspace: WorkspaceOption = None,
     debug: Debug = False,
 ) -> None:
     """Encode texts and images, learn embeddings, write them back to Neo4j."""
+    if ablate:
+        if rollback:
+            raise ConfigError("--ablate and --rollback: expected one of them")
+        show_ablation(run_flow("ablate", project, sets, workspace, debug, seeds=seeds))
+        return
+    if seeds > 1:
+        raise ConfigError("--seeds: expected with --ablate")
     if rollback:
         show_rollback(project_run("embed --rollback", project, sets, workspace, debug))
         return

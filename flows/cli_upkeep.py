@@ -1,6 +1,6 @@
-"""The commands `forget`, `backup` and `restore`, and `embed --rollback`."""
+"""The commands `forget`, `backup` and `restore`, `embed --rollback` and `embed --ablate`."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -86,6 +86,16 @@ def show_rollback(run: "Run") -> None:
     if done.without:
         typer.echo(f"{done.without} users and items that came later have no vector in it")
     typer.echo(f"`crossgraph recommend {run.project.name}` exports recommendations by it; this command again undoes it")
+
+
+def show_ablation(figures: dict[str, Any]) -> None:
+    """Print the table of views and fusions as Markdown, and where it is kept."""
+    from flows.ablation import TABLE
+    from recommend.ablation import Ablation, markdown
+
+    stage = figures["stages"]["ablation"]
+    typer.echo(markdown(Ablation.from_dict(stage["figures"])))
+    typer.echo(f"{stage['path']}/{TABLE}")
 
 
 def project_run(command: str, project: str, sets: list[str] | None, workspace: str | None, debug: bool) -> "Run":

@@ -5,12 +5,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flows.pretrained import MODEL, Start, find_start
 from flows.progress import counted
 from flows.tasks import Run, StageName
 from flows.torchrun import world
 from flows.vectors import read_vectors, write_vectors
 from kg.events import all_events, catalogue, read_cut
-from kg.interactions import Catalogue, Interactions
+from kg.interactions import Interactions
 from kg.split import CutName
 from kg.tables import Draft, Output, file_fingerprint, fingerprint
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from embed.inputs import Views
     from embed.train import Trained
 
-RANKER, MODEL = "ranker", "model"
+RANKER = "ranker"
 TRAINED: dict[CutName, StageName] = {"user_time": "trained/user_time", "global_time": "trained/global_time"}
 CHOOSING: CutName = "user_time"
 """The cut whose validation chooses the epochs of the refit, and whose ranker is used online."""
@@ -63,20 +64,24 @@ def _pictures(graph: Output) -> str:
 
 def train(run: Run, graph: Output, cuts: Output, encoded: Output, name: CutName) -> Output:
     """Fit the network and the ranker on one cut: learned on `train`, chosen on `valid`."""
+    start = find_start(run)
     inputs = [
         [output.manifest.fingerprint for output in (graph, cuts, encoded)],
-        run.embed_config.model_dump(exclude={"device", "health"}),
+        run.embed_config.model_dump(exclude={"device", "health", "pretrained"}),
+        start.fingerprint if start else None,
         run.project.recommend.model_dump(exclude={"top_n", "domains", "write_relationships", "resamples"}),
     ]
     return run.stage(
         TRAINED[name],
         inputs,
         ["embed.train", "embed.checkpoint", "recommend.model", "recommend.measure", "flows.vectors"],
-        lambda draft: _train(run, graph, cuts, encoded, name, draft),
+        lambda draft: _train(run, graph, cuts, encoded, name, start, draft),
     )
 
 
-def _train(run: Run, graph: Output, cuts: Output, encoded: Output, name: CutName, draft: Draft) -> None:
+def _train(
+    run: Run, graph: Output, cuts: Output, encoded: Output, name: CutName, start: Start | None, draft: Draft
+) -> None:
     from embed.checkpoint import save
     from recommend.attributes import read_attributes
     from recommend.measure import validation
@@ -84,7 +89,8 @@ def _train(run: Run, graph: Output, cuts: Output, encoded: Output, name: CutName
 
     nodes = catalogue(graph)
     cut = read_cut(cuts, name, graph)
-    trained = _fit(run, graph, encoded, nodes, cut.train, validate=validation(nodes, cut.train, cut.valid), title=name)
+    check = validation(nodes, cut.train, cut.valid)
+    trained = _fit(run, graph, encoded, cut.train, start=start, validate=check, title=name)
     recommender = fit_ranker(
         nodes,
         trained.embed,
@@ -107,10 +113,10 @@ def _fit(
     run: Run,
     graph: Output,
     encoded: Output,
-    nodes: Catalogue,
     events: Interactions,
     *,
     title: str,
+    start: Start | None,
     validate: "Callable[[Embeddings], float] | None" = None,
     epochs: int | None = None,
 ) -> "Trained":
@@ -120,15 +126,17 @@ def _fit(
 
     snapshot = Snapshot.read(graph)
     views: Views = read_views(encoded, snapshot)
+    pretrained = start.read(run.torch_device) if start else None
     with counted(f"train {title}") as bar:
         return fit(
             snapshot,
             views,
-            nodes,
+            catalogue(graph),
             events,
             run.embed_config,
             validate=validate,
             epochs=epochs,
+            pretrained=pretrained,
             progress=bar,
             world=world(),
         )
@@ -137,6 +145,7 @@ def _fit(
 def refit(run: Run, tables: Output, graph: Output, encoded: Output, chosen: Output) -> Output:
     """Learn from all events for as many epochs as validation chose, turned into the space that was evaluated."""
     epochs = int(chosen.manifest.figures["history"]["best_epoch"])
+    start = find_start(run)
     inputs = [output.manifest.fingerprint for output in (tables, graph, encoded, chosen)]
 
     def make(draft: Draft) -> None:
@@ -147,7 +156,7 @@ def refit(run: Run, tables: Output, graph: Output, encoded: Output, chosen: Outp
 
         nodes = catalogue(graph)
         events = all_events(tables, graph)
-        trained = _fit(run, graph, encoded, nodes, events, epochs=epochs, title="on all rows")
+        trained = _fit(run, graph, encoded, events, start=start, epochs=epochs, title="on all rows")
         found = trained.embed(events)
         require_sound(found)
         draft.figures["health"] = examine(found, events)
@@ -159,7 +168,10 @@ def refit(run: Run, tables: Output, graph: Output, encoded: Output, chosen: Outp
         run.report.did(models_trained=1)
 
     return run.stage(
-        "embeddings", [*inputs, epochs], ["embed.train", "embed.checkpoint", "embed.health", "flows.vectors"], make
+        "embeddings",
+        [*inputs, epochs, start.fingerprint if start else None],
+        ["embed.train", "embed.checkpoint", "embed.health", "flows.vectors"],
+        make,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flows import ablation as compare
 from flows import embed as learn
 from flows import ingest as prepare
 from flows import publish as release
@@ -67,6 +68,17 @@ def embed(project: str, overrides: list[str] | None = None, workspace: str | Non
         prepared = _prepare(this)
         encoded, trained = _train(this, prepared, [CHOOSING])
         _publish(this, prepared, encoded, trained[CHOOSING])
+    return _finished(this)
+
+
+def ablate(
+    project: str, overrides: list[str] | None = None, workspace: str | None = None, *, seeds: int = 1
+) -> Figures:
+    """Table each view and fusion on validation; once there is a snapshot Neo4j is not needed."""
+    with opened(project, overrides or [], "embed --ablate", workspace) as this:
+        prepared = _prepare(this, only_read=True)
+        encoded, trained = _train(this, prepared, [CHOOSING])
+        step(compare.ablate, this, prepared.graph, prepared.cuts, encoded, trained[CHOOSING], seeds=seeds)
     return _finished(this)
 
 

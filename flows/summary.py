@@ -72,6 +72,8 @@ def _tables(figures: Figures) -> list[tuple[str, list[str], Rows]]:
         found.append(_training(trained))
     if "evaluation" in stages:
         found.append(_metrics(stages["evaluation"]))
+    if "ablation" in stages:
+        found.append(_ablation(stages["ablation"]))
     if "recommendations" in stages:
         found.append(_examples(figures))
     return found
@@ -129,6 +131,13 @@ def _metrics(evaluation: Figures) -> tuple[str, list[str], Rows]:
     ]
     title = "Metrics on held-out events (all domains; the last column is ours minus it on NDCG@10, 95% interval)"
     return title, ["cut", "users", "model", *COLUMNS, "ours gains"], found
+
+
+def _ablation(figures: Figures) -> tuple[str, list[str], Rows]:
+    from recommend.ablation import Ablation, cells, header
+
+    found = Ablation.from_dict(figures)
+    return "What each view and fusion brings, on validation", header(found), cells(found)
 
 
 def _examples(figures: Figures) -> tuple[str, list[str], Rows]:

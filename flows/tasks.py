@@ -38,6 +38,7 @@ StageName = Literal[
     "trained/user_time",
     "trained/global_time",
     "evaluation",
+    "ablation",
     "embeddings",
     "published",
     "recommendations",

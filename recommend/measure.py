@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy import sparse
 
 from kg.interactions import Catalogue, Interactions
@@ -77,12 +77,15 @@ def measure(top: Top, catalogue: Catalogue, labels: Interactions) -> Measured:
     return Measured(catalogue.n_users, users, values, items, sizes)
 
 
-def exhaustive(scores: Scores, catalogue: Catalogue, known: Interactions) -> Top:
-    """Ranks all items of the domain by `scores`, without those that `known` has an event with."""
+def exhaustive(
+    scores: Scores, catalogue: Catalogue, known: Interactions, among: Bool[np.ndarray, " items"] | None = None
+) -> Top:
+    """Ranks all items of the domain (those in `among`) by `scores`, without those that `known` has an event with."""
     seen = known.seen()
 
     def top(users: Int[np.ndarray, " u"], domain: str) -> Int[np.ndarray, "u k"]:
-        return top_items(scores, users, DEPTH, catalogue.domain_mask(domain), seen)
+        mask = catalogue.domain_mask(domain)
+        return top_items(scores, users, DEPTH, mask if among is None else mask & among, seen)
 
     return top
 

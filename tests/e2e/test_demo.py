@@ -168,3 +168,28 @@ def test_evaluate_requires_what_it_is_told(demo):
     wrong = demo.run("evaluate", *demo.project(), "--require", "magic", check=False)
     assert wrong.returncode == 2
     assert "popularity" in wrong.stderr
+
+
+def test_the_ablation_tables_every_view_and_fusion_and_leaves_neo4j_alone(demo, first):
+    graph, before = demo.graph_digest(), demo.outputs()
+    told = demo.run("embed", *demo.project(), "--ablate").stdout
+    assert demo.graph_digest() == graph
+    made = current(demo, "ablation")
+    own = [row for row in made.manifest.figures["rows"] if row["own"]]
+    best = max(first["stages"]["trained/user_time"]["figures"]["history"]["metrics"])
+    assert [row["values"]["all"]["ndcg@10"] for row in own] == [[pytest.approx(best, abs=1e-6)]]
+    names = [
+        "graph alone (h)",
+        "text alone (v)",
+        "image alone (c)",
+        "all views, concat",
+        "without text",
+        "without image",
+    ]
+    assert all(f"| {name} | 0." in told for name in names)
+    after = demo.outputs()
+    assert {name for name in after if after[name] != before.get(name)} <= {
+        n for n in after if n.startswith("ablation/")
+    }
+    demo.run("embed", *demo.project(), "--ablate")
+    assert set(demo.figures()["did"].values()) == {0}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pyarrow import fs
 
-from embed.checkpoint import load, same_weights, save
+from embed.checkpoint import load, read, same_weights, save
 from embed.inputs import Views
 from embed.snapshot import Snapshot
 from embed.train import fit
@@ -50,3 +50,20 @@ def test_round_trip(
     (tmp_path / "model" / "model.safetensors").write_bytes(b"torn")
     with pytest.raises(ContractError, match="the weights"):
         load(local, str(tmp_path / "model"), snapshot, views, catalogue)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "model.json; there is none"),
+        ("torn {", "JSON"),
+        ("[]", "a model of format 2"),
+        ('{"format": 2}', "the description of a model; 'config'"),
+        ('{"format": 2, "config": {"epochs": 0}}', "the description of a model"),
+    ],
+)
+def test_a_folder_that_is_no_model_says_so(tmp_path: Path, content: str | None, said: str) -> None:
+    if content is not None:
+        (tmp_path / "model.json").write_text(content)
+    with pytest.raises(ContractError, match=said):
+        read(fs.LocalFileSystem(), str(tmp_path))

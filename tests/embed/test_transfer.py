@@ -1,9 +1,12 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from pyarrow.fs import LocalFileSystem
 
+from embed.checkpoint import read, save
 from embed.config import EmbedConfig
 from embed.inputs import View, Views
 from embed.layers import slot
@@ -86,6 +89,16 @@ def test_shared_users_bring_their_vectors(
     again = fit(*alone(snapshot, views, catalogue, interactions, "Film"), SMALL, epochs=1, seed=3)
     transfer(again, films)
     assert torch.equal(again.network.ids[slot("User")], films.network.ids[slot("User")])
+
+
+def test_a_model_on_disk_is_as_good_a_start_as_one_in_memory(
+    films: Trained, snapshot: Snapshot, views: Views, catalogue: Catalogue, interactions: Interactions, tmp_path: Path
+) -> None:
+    save(films, LocalFileSystem(), str(tmp_path))
+    part = alone(snapshot, views, catalogue, interactions, "Book")
+    starts = (films, read(LocalFileSystem(), str(tmp_path)), None)
+    found = [fit(*part, SMALL, epochs=1, pretrained=start).history.losses for start in starts]
+    assert found[0] == found[1] != found[2]
 
 
 def test_another_width_is_refused(
