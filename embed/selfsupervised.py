@@ -19,7 +19,7 @@ SHARPNESS = 2.0
 """GraphMAE's gamma, of which the paper takes 1 to 3: what is nearly told weighs less than what is not."""
 
 
-def self_supervised_losses(  # noqa: PLR0913 - one argument a part
+def self_supervised_losses(
     network: Network,
     decoder: "Decoder | None",
     batch: Batch,

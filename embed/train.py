@@ -1,4 +1,4 @@
-"""Fit a network on a snapshot and the training side of a cut: link prediction, and what needs no interaction to predict."""
+"""Fit a network on a snapshot and the training side of a cut: link prediction, self-supervision, or both."""
 
 import copy
 import time
