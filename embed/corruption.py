@@ -29,7 +29,7 @@ def corrupted_pass(network: Network, batch: Batch, settings: SelfSupervision) ->
 def without_edges(hops: list[Hop], used: list[list[Canonical]], share: float) -> list[Hop]:
     """Hops along the relations `used` by each, every edge of which is hidden with probability `share`.
 
-    Edge dropout of SGL, Wu et al. (2021), eq. 7. Hops over one graph miss the same edges, as there; sampled blocks each
+    Edge dropout of SGL, Wu et al. (2021). Hops over one graph miss the same edges, as there; sampled blocks each
     miss their own, as in that paper's random walk. By subtraction (`Edges.without`) the sums over a whole graph keep
     what was derived from it.
     """
@@ -56,7 +56,7 @@ def without_columns(nodes: Inputs, share: float) -> Inputs:
 
     .. math:: \tilde x_i = x_i \circ m, \quad m_k \sim \operatorname{Bernoulli}(1 - p)
 
-    Feature masking of GRACE, Zhu et al. (2020), section 3.2.2.
+    Masking of node features in GRACE, Zhu et al. (2020).
     """
     if not share:
         return nodes
@@ -81,7 +81,7 @@ def without_nodes(nodes: Inputs, hidden: Hidden) -> Inputs:
     """Some nodes bring nothing: no properties, no text, no picture, no vector of their own.
 
     What is left of them is the vector that all nodes of their label start from; it stands for the learned mask token of
-    GraphMAE, Hou et al. (2022), section 3.2. Their edges stay.
+    GraphMAE, Hou et al. (2022). Their edges stay.
     """
     shown = {label: ~rows for label, rows in hidden.items()}
     return replace(

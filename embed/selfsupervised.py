@@ -52,8 +52,8 @@ def info_nce(one: Float[Tensor, "n d"], two: Float[Tensor, "n d"], temperature: 
         -\frac{1}{2n} \sum_i \Big(\log \frac{e^{a_i \cdot b_i / \tau}}{\sum_j e^{a_i \cdot b_j / \tau}}
             + \log \frac{e^{a_i \cdot b_i / \tau}}{\sum_j e^{a_j \cdot b_i / \tau}}\Big)
 
-    van den Oord et al. (2018), eq. 4, as SGL has it (Wu et al., 2021, eq. 10), made symmetric as in GRACE (Zhu et al.,
-    2020, eq. 2), without that one's negatives from a node's own side.
+    van den Oord et al. (2018), eq. 4, as SGL has it (Wu et al., 2021), made symmetric as in GRACE (Zhu et al.,
+    2020), without that one's negatives from a node's own side.
     """
     logits = l2_normalise(one) @ l2_normalise(two).T / temperature
     true = torch.arange(len(one), device=one.device)
@@ -63,7 +63,7 @@ def info_nce(one: Float[Tensor, "n d"], two: Float[Tensor, "n d"], temperature: 
 def scaled_cosine_error(
     found: Float[Tensor, "n f"], wanted: Float[Tensor, "n f"], sharpness: float = SHARPNESS
 ) -> Float[Tensor, ""]:
-    r"""How far rows point away from those wanted, whatever their lengths; GraphMAE, Hou et al. (2022), eq. 2.
+    r"""How far rows point away from those wanted, whatever their lengths; GraphMAE, Hou et al. (2022).
 
     .. math:: \frac{1}{n} \sum_i \Big(1 - \frac{x_i \cdot z_i}{\|x_i\| \, \|z_i\|}\Big)^\gamma
     """
