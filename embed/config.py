@@ -1,8 +1,8 @@
 """What changes a learned vector: the project file's section `embed`. Imports no torch."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from kg.section import Section
 
@@ -152,7 +152,29 @@ class ImageModel(Section):
     """
 
 
-class Objectives(Section):
+class SelfSupervisedWeights(Section):
+    """What is learned without predicting anybody's interaction; 0 leaves one out, and then it costs nothing."""
+
+    contrast: float = Field(0.0, ge=0)
+    """Tell a node's `z` from those of others of its label between two passes that each hide some edges and features."""
+    reconstruction: float = Field(0.0, ge=0)
+    """Tell from `h` what a node brings when that is hidden: properties, text and picture."""
+    alignment: float = Field(0.0, ge=0)
+    """Tell a node's view from those of others of its label by another view of the node: `h` and `v`, and so on."""
+
+    @property
+    def predicts(self) -> bool:
+        """Whether interactions are predicted."""
+        return False
+
+    @model_validator(mode="after")
+    def _any(self) -> Self:
+        if not (self.predicts or self.contrast or self.reconstruction or self.alignment):
+            raise ValueError("nothing to learn from: all weights are 0")
+        return self
+
+
+class Objectives(SelfSupervisedWeights):
     """What training minimises: a sum of losses, each times its weight; 0 leaves one out."""
 
     softmax: float = Field(1.0, ge=0)
@@ -161,6 +183,33 @@ class Objectives(Section):
     """Link prediction by Bayesian personalised ranking on `z`."""
     views: float = Field(0.5, ge=0)
     """The same two by each view alone, so that none leans on the others."""
+
+    @property
+    def predicts(self) -> bool:
+        """Whether interactions are predicted."""
+        return bool(self.softmax or self.bpr)
+
+
+class Pretraining(SelfSupervisedWeights):
+    """Epochs before those of `objectives`, without link prediction: at least one weight must be named."""
+
+    epochs: int = Field(10, ge=1)
+    """So many passes over the target edges' steps, with what a step would predict hidden; `max_seconds` counts them."""
+
+
+class SelfSupervision(Section):
+    """What self-supervised objectives hide and compare."""
+
+    edge_dropout: float = Field(0.1, ge=0, lt=1)
+    """Share of edges, each direction for itself, that a pass of the contrast hides."""
+    feature_dropout: float = Field(0.1, ge=0, lt=1)
+    """Share of columns of properties, text and picture vectors that a pass of the contrast hides."""
+    masked: float = Field(0.5, gt=0, lt=1)
+    """Share of users and items that bring nothing, not even their own vector, when what they brought is asked for."""
+    temperature: float = Field(0.2, gt=0)
+    """Divides the cosines of the contrast and of the alignment."""
+    nodes: int = Field(1024, ge=2)
+    """At most so many nodes of a label take part in a step, drawn anew; time and memory grow with the square."""
 
 
 class Health(Section):
@@ -209,6 +258,9 @@ class EmbedConfig(Section):
     fusion: Literal["attention", "concat", "mean"] = "attention"
     """How views become `z`: attention by node, a linear map of all views, or a mean with learned weights."""
     objectives: Objectives = Objectives()
+    pretraining: Pretraining | None = None
+    """null: none."""
+    self_supervision: SelfSupervision = SelfSupervision()
     temperature: float = Field(0.15, gt=0)
     """Divides the cosine of user and item in the loss."""
     negatives: int = Field(1024, ge=1)

@@ -91,12 +91,15 @@ class World:
 
     def begin(self, network: nn.Module, seed: int) -> None:
         """Give all the first one's weights, and each but the first a randomness of its own."""
-        if self.size == 1:
-            return
-        for weights in network.state_dict().values():
-            dist.broadcast(weights, src=0)
+        self.share(network)
         if self.rank:
             seed_everything(seed + self.rank * SEEDS_APART)
+
+    def share(self, module: nn.Module) -> None:
+        """Give all the first one's weights of what they all have."""
+        if self.size > 1:
+            for weights in module.state_dict().values():
+                dist.broadcast(weights, src=0)
 
     def average(self, network: nn.Module, edges: int) -> None:
         """Replace gradients by their mean over all processes, weighted by how many edges each learned from.

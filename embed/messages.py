@@ -50,9 +50,10 @@ class Edges:
         return len(self.src) - (0 if self._hidden is None else len(self._hidden))
 
     def without(self, rows: Int[Tensor, " hidden"]) -> "Edges":
-        """The same edges, some of them hidden; what was derived from them is shared."""
-        edges = Edges(self.src, self.dst, self.n_src, self.n_dst, self.weight, hidden=rows)
-        edges.__dict__["whole"] = self
+        """The same edges, some more of them hidden; what was derived from all of them is shared."""
+        hidden = rows if self._hidden is None else torch.unique(torch.cat([self._hidden, rows]))
+        edges = Edges(self.src, self.dst, self.n_src, self.n_dst, self.weight, hidden=hidden)
+        edges.__dict__["whole"] = self.whole
         return edges
 
     def to(self, device: torch.device) -> "Edges":

@@ -1,4 +1,4 @@
-"""Supervised link prediction: fit a network on a snapshot and the training side of a cut."""
+"""Fit a network on a snapshot and the training side of a cut: link prediction, self-supervision, or both."""
 
 import copy
 import math
@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import dgl
 import pyarrow as pa
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from embed.batches import Batch, full_graph_batches, sampled_batches, step_size
-from embed.config import EmbedConfig
+from embed.config import EmbedConfig, SelfSupervisedWeights
 from embed.distributed import ALONE, World
 from embed.features import Features
 from embed.graph import reverse_types, to_hetero, weigh_messages, without_leaves
@@ -21,6 +21,7 @@ from embed.inputs import Views, make_inputs, principal_axes
 from embed.model import Fused, Inputs, Network, Shape
 from embed.objectives import link_loss
 from embed.ops import seed_everything
+from embed.selfsupervised import Decoder, self_supervised_losses
 from embed.snapshot import Placement, Snapshot, target_edges
 from embed.transfer import Learned, transfer
 from kg.interactions import Catalogue, Interactions
@@ -43,6 +44,8 @@ class History:
     """Why it ended: `epochs`, `patience` or `seconds`."""
     processes: int = 1
     """How many shared the steps out; a step predicts up to so many times `batch_size` edges."""
+    pretraining: list[float] = field(default_factory=list)
+    """Losses of the epochs before, without link prediction; `seconds` counts them."""
 
 
 @dataclass
@@ -178,19 +181,23 @@ class _Loop:
         self.config, self.network = trained.config, trained.network
         self.graph, self.inputs = trained.prepare(train)
         self.optimiser = _optimiser(self.network, self.config)
+        self.decoder = self._decoder()
+        self.learners = nn.ModuleList([self.network, self.decoder] if self.decoder else [self.network])
         self.targets: dict[str, EdgeType] = target_edges(trained.snapshot, trained.catalogue)
 
     def run(self, progress: Progress | None) -> None:
         history, started = self.trained.history, time.monotonic()
         best: dict[str, Tensor] | None = None
+        self._pretrain(started, progress)
+        before = len(history.pretraining)
         for epoch in range(1, self.epochs + 1):
-            history.losses.append(self._epoch())
+            history.losses.append(self._epoch(self.config.objectives))
             if self.validated:
                 history.metrics.append(self._figure())
                 if history.metrics[-1] > max(history.metrics[:-1], default=-float("inf")):
                     best, history.best_epoch = copy.deepcopy(self.network.state_dict()), epoch
             if progress:
-                progress(epoch, self.epochs)
+                progress(before + epoch, before + self.epochs)
             history.seconds = self.world.agreed(time.monotonic() - started)
             if self.validated and epoch - history.best_epoch >= self.config.patience:
                 history.stopped = "patience"
@@ -209,23 +216,47 @@ class _Loop:
         found = self.validate(self.trained.embed_on(self.graph, self.inputs)) if self.validate else 0.0
         return self.world.agreed(found)
 
-    def _epoch(self) -> float:
+    def _pretrain(self, started: float, progress: Progress | None) -> None:
+        """The epochs without link prediction, if any; they too end after `max_seconds`."""
+        settings = self.config.pretraining
+        if settings is None:
+            return
+        for epoch in range(1, settings.epochs + 1):
+            self.trained.history.pretraining.append(self._epoch(settings))
+            if progress:
+                progress(epoch, settings.epochs + self.epochs)
+            if self.world.agreed(time.monotonic() - started) > self.config.max_seconds:
+                break
+
+    def _decoder(self) -> Decoder | None:
+        """What reconstruction needs beside the network; it learns with it and is not kept."""
+        stages = (self.config.objectives, self.config.pretraining)
+        if not any(weights.reconstruction for weights in stages if weights):
+            return None
+        decoder = Decoder(self.network.ends, self.network.dim, self.inputs)
+        shared = {"params": list(decoder.parameters()), "lr": self.config.learning_rate * self.config.shared_rate}
+        if shared["params"]:
+            self.optimiser.add_param_group(shared)
+        self.world.share(decoder)
+        return decoder
+
+    def _epoch(self, weights: SelfSupervisedWeights) -> float:
         self.network.train()
         total = edges = 0.0
         steps = self._shared_steps()
         for batch in self._batches():
-            loss = self._loss(batch)
+            loss = self._loss(batch, weights)
             self.optimiser.zero_grad()
             loss.backward()
             size = sum(task.edges.shape[1] for task in batch.tasks)
-            self.world.average(self.network, size)
+            self.world.average(self.learners, size)
             self.optimiser.step()
             steps -= 1
             total += float(loss.detach()) * size
             edges += size
         for _ in range(steps):  # others have an edge more
             self.optimiser.zero_grad()
-            self.world.average(self.network, 0)
+            self.world.average(self.learners, 0)
             self.optimiser.step()
         total, edges = self.world.summed(total, edges)
         return total / max(edges, 1.0)
@@ -242,15 +273,24 @@ class _Loop:
         make = full_graph_batches if whole else sampled_batches
         return make(self.graph, self.inputs, self.trained.catalogue, self.targets, self.network, self.world)
 
-    def _loss(self, batch: Batch) -> Tensor:
-        fused = self.network(batch.hops, batch.inputs, batch.targets)
+    def _loss(self, batch: Batch, weights: SelfSupervisedWeights) -> Tensor:
+        """The sum of all objectives that `weights` has; none that is 0 passes messages or draws anything."""
+        fused = {}
+        if weights.predicts or weights.alignment:
+            fused = self.network(batch.hops, batch.inputs, batch.targets)
+        losses = self._link_losses(batch, fused) if weights.predicts else []
+        settings = self.config.self_supervision
+        losses += self_supervised_losses(self.network, self.decoder, batch, fused, weights, settings)
+        return torch.stack(losses).sum()
+
+    def _link_losses(self, batch: Batch, fused: dict[str, Fused]) -> list[Tensor]:
         users, items = fused[self.network.shape.user], Fused.cat([fused[label] for label in batch.labels])
         total = sum(task.edges.shape[1] for task in batch.tasks)
         losses = []
         for task in batch.tasks:
             edges, pool = task.edges.to(users.z.device), task.pool.to(users.z.device)
             losses.append(link_loss(users, items, edges, pool, self.config) * edges.shape[1] / total)
-        return torch.stack(losses).sum()
+        return losses
 
 
 def _optimiser(network: Network, config: EmbedConfig) -> torch.optim.Optimizer:
