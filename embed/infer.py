@@ -94,7 +94,7 @@ def _layer_batches(
         seeds = {
             label: torch.arange(start, min(start + batch_size, graph.num_nodes(label)))
             for label in labels
-            if start < graph.num_nodes(label)
+            if start < graph.num_nodes(label) or not start
         }
         block = dgl.to_block(dgl.in_subgraph(graph, seeds), seeds)
         rows = {label: block.srcnodes[label].data[dgl.NID] for label in block.srctypes}

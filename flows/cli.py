@@ -158,15 +158,25 @@ def embed(
             "is left stays unpublished, by an unchanged run too, until there is a new one; called again, it is undone.",
         ),
     ] = False,
+    refresh: Annotated[
+        bool,
+        typer.Option(
+            "--refresh",
+            help="Learn nothing: ingest, compute the vectors that the change reaches by the model in service, and "
+            "publish them with the others as a new version.",
+        ),
+    ] = False,
     sets: Sets = None,
     workspace: WorkspaceOption = None,
     debug: Debug = False,
 ) -> None:
     """Encode texts and images, learn embeddings, write them back to Neo4j."""
+    if rollback and refresh:
+        raise typer.BadParameter("--rollback and --refresh exclude each other")
     if rollback:
         show_rollback(project_run("embed --rollback", project, sets, workspace, debug))
         return
-    _show(run_flow("embed", project, sets, workspace, debug))
+    _show(run_flow("refresh" if refresh else "embed", project, sets, workspace, debug))
 
 
 @app.command()
