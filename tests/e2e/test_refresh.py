@@ -28,7 +28,7 @@ from kg.tables import Output, Workspace
 from tests.embed import growing
 from tests.embed.growing import World
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 PROJECT = """\
 name: growing
