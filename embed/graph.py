@@ -18,6 +18,8 @@ REVERSE = "rev_"
 SHARED = "RELATED"
 MESSAGE = "message"
 """Edge data: what the messages along an edge are multiplied by."""
+SENT = "sent"
+"""Edge data: how many edges of its relation leave an edge's source, of which a part of a graph may hold only some."""
 DAY = 86_400_000_000
 """Microseconds."""
 
@@ -87,6 +89,15 @@ def weigh_messages(
         data[MESSAGE] = factor / factor.mean().clamp(min=1e-12)
 
 
+def with_sent(graph: dgl.DGLHeteroGraph) -> dgl.DGLHeteroGraph:
+    """The same graph with edge data `SENT`, which parts of it then have too."""
+    graph = graph.local_var()
+    for etype in graph.canonical_etypes:
+        src, _ = graph.edges(etype=etype, order="eid")
+        graph.edges[etype].data[SENT] = graph.out_degrees(etype=etype)[src].float()
+    return graph
+
+
 def reverse_types(graph: dgl.DGLHeteroGraph) -> dict[Canonical, Canonical]:
     """For every edge type its opposite; edge ids of the two correspond."""
     pairs: dict[Canonical, Canonical] = {}
@@ -115,11 +126,11 @@ def without_leaves(graph: dgl.DGLHeteroGraph, bare: set[str]) -> tuple[dgl.DGLHe
         owner = np.unique(np.concatenate([np.zeros(0, np.int64), *pairs])) // max(graph.num_nodes(), 1)
         neighbours = np.bincount(owner, minlength=graph.num_nodes(label))
         rows[label] = torch.from_numpy(np.flatnonzero(neighbours > 1))
-    return (_keep(graph, rows) if bare else graph), rows
+    return (part_of(graph, rows) if bare else graph), rows
 
 
-def _keep(graph: dgl.DGLHeteroGraph, rows: dict[str, Tensor]) -> dgl.DGLHeteroGraph:
-    """The subgraph of some nodes, renumbered, its edges in their order.
+def part_of(graph: dgl.DGLHeteroGraph, rows: dict[str, Tensor]) -> dgl.DGLHeteroGraph:
+    """The subgraph of some nodes, by label, renumbered in their order, its edges in theirs.
 
     `dgl.node_subgraph` sorts them, so that an edge and its reverse no longer have equal ids, by which DGL's exclusion
     of targets finds them.

@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 import dgl
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
+from embed.graph import SENT, with_sent
 from embed.layers import Hop, relation
 from embed.model import Fused, Inputs, Network, State
 from embed.snapshot import Placement
@@ -55,10 +57,13 @@ def embed_graph(
 ) -> Embeddings:
     """Layer by layer over all neighbours: each layer is computed once for every node, in batches or at one go.
 
-    The result does not depend on `batch_size` (target nodes by label and batch) beyond rounding.
+    The result does not depend on `batch_size` (target nodes by label and batch) beyond rounding. Edges may carry
+    `SENT` already where the graph is a part of a larger one.
     """
     was_training = network.training
     network.eval()
+    if batch_size is not None and not any(SENT in graph.edges[etype].data for etype in graph.canonical_etypes):
+        graph = with_sent(graph)
     projected = network.projected(nodes)
     state = network.start(nodes, projected)
     for depth in range(network.config.graph.hops):
@@ -89,7 +94,7 @@ def _layer_batches(
         seeds = {
             label: torch.arange(start, min(start + batch_size, graph.num_nodes(label)))
             for label in labels
-            if start < graph.num_nodes(label)
+            if start < graph.num_nodes(label) or not start
         }
         block = dgl.to_block(dgl.in_subgraph(graph, seeds), seeds)
         rows = {label: block.srcnodes[label].data[dgl.NID] for label in block.srctypes}
@@ -141,22 +146,32 @@ def _arrays(
     return vectors, masks
 
 
-def align(new: Embeddings, reference: Embeddings) -> Embeddings:
-    r"""Turn `new` so that it lies in the space of `reference`: orthogonal Procrustes on `z` (Schönemann, 1966).
+def rotation_onto(new: Embeddings, reference: Embeddings) -> Float[np.ndarray, "d d"]:
+    r"""What turns `new` so that it lies in the space of `reference`: orthogonal Procrustes on `z` (Schönemann, 1966).
 
     .. math:: R = U V^\top, \quad U \Sigma V^\top = Z_{new}^\top Z_{ref}
 
-    One rotation turns all views, so cosines within `new` stay as they are. Both must be of one catalogue and width,
-    else `ValueError`; what one learned late or the other never saw is in the fit all the same, row by row.
+    Both must be of one catalogue and width, else `ValueError`; what one learned late or the other never saw is in the
+    fit all the same, row by row.
     """
     ours = np.concatenate([new.users["z"], new.items["z"]]).astype(np.float64)
     theirs = np.concatenate([reference.users["z"], reference.items["z"]]).astype(np.float64)
     if ours.shape != theirs.shape:
         raise ValueError(f"embeddings of one catalogue and width, found {ours.shape} and {theirs.shape}")
     left, _, right = np.linalg.svd(ours.T @ theirs)
-    rotation = (left @ right).astype(np.float32)
+    rotation: np.ndarray = (left @ right).astype(np.float32)
+    return rotation
+
+
+def turned(embeddings: Embeddings, rotation: Float[np.ndarray, "d d"]) -> Embeddings:
+    """All views turned by one rotation, so cosines stay as they are."""
     return replace(
-        new,
-        users={view: rows @ rotation for view, rows in new.users.items()},
-        items={view: rows @ rotation for view, rows in new.items.items()},
+        embeddings,
+        users={view: rows @ rotation for view, rows in embeddings.users.items()},
+        items={view: rows @ rotation for view, rows in embeddings.items.items()},
     )
+
+
+def align(new: Embeddings, reference: Embeddings) -> Embeddings:
+    """`new`, turned so that it lies in the space of `reference` (`rotation_onto`)."""
+    return turned(new, rotation_onto(new, reference))

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from embed.graph import MESSAGE, Canonical
+from embed.graph import MESSAGE, SENT, Canonical
 from embed.messages import Edges, attention_sum, edge_softmax, neighbour_sum
 
 
@@ -44,16 +44,16 @@ def slot(*names: str) -> str:
 
 def relation(graph: dgl.DGLHeteroGraph, device: torch.device) -> Relation:
     """A slice of a heterograph; nodes that it does not touch are left out where they are most of a side."""
-    weight = graph.edata.get(MESSAGE)
+    weight, sent = graph.edata.get(MESSAGE), graph.edata.get(SENT)
     if graph.is_block:
-        return Relation(Edges.of(graph, weight).to(device))
+        return Relation(Edges.of(graph, weight).sending(sent).to(device))
     src, dst = graph.edges(order="eid")
     sources, source = torch.unique(src, return_inverse=True)
     targets, target = torch.unique(dst, return_inverse=True)
     n_src, n_dst = graph.num_nodes(graph.srctypes[0]), graph.num_nodes(graph.dsttypes[0])
     if 2 * len(sources) > n_src and 2 * len(targets) > n_dst:
-        return Relation(Edges.of(graph, weight).to(device))
-    edges = Edges(source, target, len(sources), len(targets), weight)
+        return Relation(Edges.of(graph, weight).sending(sent).to(device))
+    edges = Edges(source, target, len(sources), len(targets), weight).sending(sent)
     return Relation(edges.to(device), sources.to(device), targets.to(device))
 
 

@@ -61,7 +61,18 @@ class Edges:
         if self.src.device == device:
             return self
         weight, hidden = (None if t is None else t.to(device) for t in (self.weight, self._hidden))
-        return Edges(self.src.to(device), self.dst.to(device), self.n_src, self.n_dst, weight, hidden=hidden)
+        moved = Edges(self.src.to(device), self.dst.to(device), self.n_src, self.n_dst, weight, hidden=hidden)
+        if (degrees := self.__dict__.get("out_degrees")) is not None:
+            moved.__dict__["out_degrees"] = degrees.to(device)
+        return moved
+
+    def sending(self, sent: Float[Tensor, " edges"] | None) -> "Edges":
+        """These, some edges of a larger graph, of which `sent` leave an edge's source there; None: they are all."""
+        if sent is not None:
+            degrees = torch.zeros(self.n_src, device=self.src.device)
+            degrees[self.src] = sent
+            self.__dict__["out_degrees"] = degrees
+        return self
 
     @cached_property
     def whole(self) -> "Edges":

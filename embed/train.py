@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import dgl
 import pyarrow as pa
 import torch
+from jaxtyping import Int
 from torch import Tensor, nn
 
 from embed.batches import Batch, full_graph_batches, sampled_batches, step_size
@@ -68,13 +69,19 @@ class Trained:
 
     def prepare(self, interactions: Interactions | None) -> tuple[dgl.DGLHeteroGraph, Inputs]:
         """The graph that the network sees and what its nodes bring with them."""
+        return self.seen(interactions)[:2]
+
+    def seen(
+        self, interactions: Interactions | None
+    ) -> tuple[dgl.DGLHeteroGraph, Inputs, dict[str, Int[Tensor, " n"]]]:
+        """As `prepare`, and which of the snapshot's nodes these are, by label."""
         graph = to_hetero(self.snapshot, self.catalogue, interactions, self.config.graph.max_relations)
         shape, device, chosen = self.network.shape, self.network.device, self.config.graph
         if chosen.edge_weights or chosen.half_life is not None:
             weigh_messages(graph, shape.interactions, chosen.edge_weights, chosen.half_life)
         inputs = make_inputs(self.snapshot, self.views, self.features, self.id_keys, graph, shape, device)
         graph, rows = without_leaves(graph, bare_labels(self.views, self.catalogue, shape.features))
-        return graph, inputs.take(rows)
+        return graph, inputs.take(rows), rows
 
     def embed_on(self, graph: dgl.DGLHeteroGraph, inputs: Inputs) -> Embeddings:
         """The same on what `prepare` made."""

@@ -13,7 +13,7 @@ from flows.launch import run_flow
 from flows.options import Debug, ProjectArgument, Sets, WorkspaceOption
 from flows.quarantine_cli import app as quarantine_app
 from flows.torchrun import led_by_first
-from kg.errors import ConfigError, CrossGraphError
+from kg.errors import CrossGraphError
 
 INTERRUPTED = 130
 app = typer.Typer(
@@ -159,6 +159,14 @@ def embed(
             "is left stays unpublished, by an unchanged run too, until there is a new one; called again, it is undone.",
         ),
     ] = False,
+    refresh: Annotated[
+        bool,
+        typer.Option(
+            "--refresh",
+            help="Learn nothing: ingest, compute the vectors that the change reaches by the model in service, and "
+            "publish them with the others as a new version.",
+        ),
+    ] = False,
     ablate: Annotated[
         bool,
         typer.Option(
@@ -173,17 +181,17 @@ def embed(
     debug: Debug = False,
 ) -> None:
     """Encode texts and images, learn embeddings, write them back to Neo4j."""
+    if sum([rollback, refresh, ablate]) > 1:
+        raise typer.BadParameter("--rollback, --refresh and --ablate exclude each other")
+    if seeds > 1 and not ablate:
+        raise typer.BadParameter("--seeds goes with --ablate")
     if ablate:
-        if rollback:
-            raise ConfigError("--ablate and --rollback: expected one of them")
         show_ablation(run_flow("ablate", project, sets, workspace, debug, seeds=seeds))
         return
-    if seeds > 1:
-        raise ConfigError("--seeds: expected with --ablate")
     if rollback:
         show_rollback(project_run("embed --rollback", project, sets, workspace, debug))
         return
-    _show(run_flow("embed", project, sets, workspace, debug))
+    _show(run_flow("refresh" if refresh else "embed", project, sets, workspace, debug))
 
 
 @app.command()

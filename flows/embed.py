@@ -3,19 +3,22 @@
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flows.pretrained import MODEL, Start, find_start
 from flows.progress import counted
 from flows.tasks import Run, StageName
 from flows.torchrun import world
-from flows.vectors import read_vectors, write_vectors
+from flows.vectors import read_vectors, write_space, write_vectors
 from kg.events import all_events, catalogue, read_cut
 from kg.interactions import Interactions
 from kg.split import CutName
 from kg.tables import Draft, Output, file_fingerprint, fingerprint
 
 if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
     from embed.config import EmbedConfig
     from embed.infer import Embeddings
     from embed.inputs import Views
@@ -149,21 +152,23 @@ def refit(run: Run, tables: Output, graph: Output, encoded: Output, chosen: Outp
     inputs = [output.manifest.fingerprint for output in (tables, graph, encoded, chosen)]
 
     def make(draft: Draft) -> None:
-        from embed.checkpoint import save
         from embed.health import examine, require_sound
-        from embed.infer import align
+        from embed.infer import rotation_onto, turned
         from embed.ops import model_fingerprint
+        from embed.seen import seen
 
         nodes = catalogue(graph)
         events = all_events(tables, graph)
         trained = _fit(run, graph, encoded, events, start=start, epochs=epochs, title="on all rows")
-        found = trained.embed(events)
+        given, inputs, rows = trained.seen(events)
+        found = trained.embed_on(given, inputs)
         require_sound(found)
         draft.figures["health"] = examine(found, events)
-        found = align(found, read_vectors(chosen, nodes))
-        write_vectors(draft, found, nodes)
-        save(trained, draft.filesystem, draft.location(MODEL))
+        turn = rotation_onto(found, read_vectors(chosen, nodes))
+        told = seen(given, inputs, rows, trained.snapshot, trained.network.shape)
+        keep_vectors(draft, trained, turned(found, turn), turn, told)
         draft.meta |= {"weights": model_fingerprint(trained.network), "model": _name(run.embed_config)}
+        draft.meta |= made_from(tables, graph, encoded)
         draft.figures |= {"history": asdict(trained.history), "epochs_chosen": epochs}
         run.report.did(models_trained=1)
 
@@ -173,6 +178,26 @@ def refit(run: Run, tables: Output, graph: Output, encoded: Output, chosen: Outp
         ["embed.train", "embed.checkpoint", "embed.health", "flows.vectors"],
         make,
     )
+
+
+def keep_vectors(
+    draft: Draft, trained: "Trained", found: "Embeddings", rotation: "np.ndarray", seen: "dict[str, pa.Table]"
+) -> None:
+    """Vectors with all that it takes to refresh them: the model, its rotation, and what it saw."""
+    from embed.checkpoint import save
+
+    write_vectors(draft, found, trained.catalogue)
+    write_space(draft, rotation, seen)
+    save(trained, draft.filesystem, draft.location(MODEL))
+
+
+def made_from(tables: Output, graph: Output, encoded: Output) -> dict[str, dict[str, Any]]:
+    """For an output's `meta`: fingerprints of what vectors tell of, and the encoders of its texts and pictures."""
+    inputs = {"tables": tables, "graph": graph, "encoded": encoded}
+    return {
+        "inputs": {name: output.manifest.fingerprint for name, output in inputs.items()},
+        "encoders": encoded.manifest.meta["models"],
+    }
 
 
 def _name(config: "EmbedConfig") -> str:

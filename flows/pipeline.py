@@ -12,6 +12,7 @@ from flows import embed as learn
 from flows import ingest as prepare
 from flows import publish as release
 from flows import recommend as rank
+from flows import refresh as renew
 from flows.embed import CHOOSING
 from flows.export import export_graph, has_snapshot, sound_snapshot
 from flows.quarantine import mend
@@ -79,6 +80,17 @@ def ablate(
         prepared = _prepare(this, only_read=True)
         encoded, trained = _train(this, prepared, [CHOOSING])
         step(compare.ablate, this, prepared.graph, prepared.cuts, encoded, trained[CHOOSING], seeds=seeds)
+    return _finished(this)
+
+
+def refresh(project: str, overrides: list[str] | None = None, workspace: str | None = None) -> Figures:
+    """Ingest, and give what changed its vectors by the model in service, as a new version; nothing is learned."""
+    with opened(project, overrides or [], "embed --refresh", workspace) as this:
+        chosen, before = renew.refreshable(this)
+        prepared = _prepare(this)
+        encoded = step(learn.encode, this, prepared.graph)
+        embeddings = step(renew.refresh, this, prepared.tables, prepared.graph, encoded, chosen=chosen, before=before)
+        network_step(release.publish, this, prepared.graph, chosen, embeddings)
     return _finished(this)
 
 

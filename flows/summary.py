@@ -190,6 +190,9 @@ def _notes(figures: Figures) -> list[tuple[str, list[str]]]:
     did = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in figures["did"].items()) or "nothing"
     skipped = ", ".join(figures["skipped"]) or "nothing"
     notes.append(("This run", [f"seconds: {seconds}", f"did: {did}", f"skipped as unchanged: {skipped}"]))
+    if new := figures["stages"].get("embeddings", {}).get("figures", {}).get("refreshed"):
+        line = f"{new['recomputed']} of {new['of']} users and items, {new['new']} of them new"
+        notes.append(("Vectors computed anew", [f"{line}, from {new['looked_at']} of {new['of_nodes']} nodes"]))
     tables = figures["stages"].get("tables", {}).get("figures", {})
     if corrections := tables.get("corrections"):
         told = {

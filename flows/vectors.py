@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from kg.ids import IdMap
 from kg.interactions import Catalogue
-from kg.schema import KEY, embedding_schema
+from kg.schema import KEY, ROTATION, SEEN, embedding_schema
 from kg.tables import Draft, Output
 from kg.vectors import matrix, vector_array
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from embed.infer import Embeddings
 
 PREFIX = "vectors/"
+SEEN_PREFIX = "seen/"
+TURN = "rotation"
 
 
 def to_tables(embeddings: "Embeddings", catalogue: Catalogue) -> dict[str, pa.Table]:
@@ -64,3 +66,21 @@ def _arrays(output: Output, labels: dict[str, IdMap]) -> tuple[dict[str, np.ndar
 def _ordered(table: pa.Table, ids: IdMap) -> pa.Table:
     """The rows of `ids`, in their order; null where the table lacks one."""
     return table.take(pc.index_in(ids.keys, table[KEY.name].combine_chunks()))
+
+
+def write_space(draft: Draft, rotation: np.ndarray, seen: dict[str, pa.Table]) -> None:
+    """What turned the model's vectors into those of the draft, and what it saw of each node (`embed.seen`)."""
+    draft.write(TURN, pa.table([vector_array(rotation)], schema=ROTATION), ROTATION)
+    for label, table in seen.items():
+        draft.write(f"{SEEN_PREFIX}{label}", table, SEEN)
+
+
+def has_space(output: Output) -> bool:
+    """Whether these vectors can be refreshed: whether `write_space` was there when they were made."""
+    return TURN in output.manifest.tables
+
+
+def read_space(output: Output) -> tuple[np.ndarray, dict[str, pa.Table]]:
+    """Inverse of `write_space`: float32[d, d], and a table by label."""
+    tables = {name.removeprefix(SEEN_PREFIX): output.read(name) for name in output.tables(SEEN_PREFIX)}
+    return matrix(output.read(TURN)["row"]), tables

@@ -110,6 +110,12 @@ FEATURE = pa.schema(
     ]
 )
 
+# What a model saw of a node, as digests: its own row, and its edges along attributes and along interactions.
+SEEN = pa.schema([KEY, *(pa.field(part, pa.binary(16)) for part in ("own", "attributes", "interactions"))])
+
+# The matrix that turns a model's vectors into the space in which they are published, a row a row.
+ROTATION = pa.schema([pa.field("row", VECTOR)])
+
 # What a motif's relationships have: how many nodes both ends share, and its ratio to how many either has (Jaccard).
 MOTIF_COLUMNS = (pa.field("shared", pa.int64(), nullable=False), pa.field("jaccard", pa.float64(), nullable=False))
 

@@ -10,10 +10,12 @@ from kg.interactions import Catalogue, Interactions
 from tests.embed.planted import SMALL
 
 
+@pytest.mark.parametrize("model", ["lightgcn", "gcn", "gat"])
 def test_layer_by_layer_equals_the_whole_graph_at_once(
-    snapshot: Snapshot, views: Views, catalogue: Catalogue, interactions: Interactions
+    snapshot: Snapshot, views: Views, catalogue: Catalogue, interactions: Interactions, model: str
 ) -> None:
-    trained = fit(snapshot, views, catalogue, interactions, SMALL, epochs=2)
+    config = SMALL.model_copy(update={"graph": SMALL.graph.model_copy(update={"model": model})})
+    trained = fit(snapshot, views, catalogue, interactions, config, epochs=2)
     graph, inputs = trained.prepare(interactions)
     placement = Placement.of(snapshot, catalogue)
     whole = embed_graph(trained.network, graph, inputs, placement)

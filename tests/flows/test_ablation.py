@@ -64,8 +64,8 @@ def test_unchanged_it_is_skipped_and_another_fusion_makes_it_anew(project: Plant
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--ablate", "--rollback"], "--ablate and --rollback: expected one of them"),
-        (["--seeds", "2"], "--seeds: expected with --ablate"),
+        (["--ablate", "--rollback"], "--ablate exclude each other"),
+        (["--seeds", "2"], "--seeds goes with --ablate"),
     ],
 )
 def test_options_that_do_not_go_together(project: Planted, options: list[str], said: str) -> None:
