@@ -39,8 +39,13 @@ def seed_everything(seed: int) -> None:
 
 
 def l2_normalise(x: Float[Tensor, "*batch d"], eps: float = 1e-12) -> Float[Tensor, "*batch d"]:
-    """Rows of length 1; a row of zeros stays one."""
-    return torch.nn.functional.normalize(x, dim=-1, eps=eps)
+    """Rows of length 1; a row of zeros stays one, and gradients pass it as they are.
+
+    Divided by `eps` in its place they would grow by 1e12 each time that such a row is normalised: squared, that is
+    infinite, and Adam would never again change what led to the row.
+    """
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return x / torch.where(length > eps, length, torch.ones_like(length))
 
 
 def cpu_has_bfloat16() -> bool:
