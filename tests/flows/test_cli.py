@@ -50,6 +50,9 @@ def test_help_imports_nothing_heavy():
         (["run", "demo", "--set", "embed.epoch=1"], 2, "did you mean epochs?"),
         (["rum"], 2, "No such command"),
         (["run"], 2, "Missing argument"),
+        (["embed", "demo", "--rollback", "--refresh"], 2, "exclude each other"),
+        (["embed", "demo", "--refresh"], 2, "run `crossgraph run demo` first"),
+        (["embed", "demo", "--refresh", "--set", "embed.text.adapt={}"], 2, "`crossgraph run demo` does it anew"),
         (["query", "demo", "u0001", "--domain", "songs"], 2, "expected one of books, films"),
     ],
 )
