@@ -86,7 +86,7 @@ def test_a_worker_runs_a_deployment_and_leaves_its_figures(demo, prefect, tmp_pa
     call(prefect, "work-pool", "create", "crossgraph", "--type", "process")
     call(prefect, "--no-prompt", "deploy", "--all")
     deployments = {d["name"]: d for d in ask(prefect, "deployments/filter")}
-    assert set(deployments) == {"nightly-ingest", "weekly-training", "daily-recommendations"}
+    assert set(deployments) == {"nightly-ingest", "nightly-vectors", "weekly-training", "daily-recommendations"}
     assert all(d["schedules"][0]["schedule"]["cron"] for d in deployments.values())
     parameters = {
         "project": "demo",
