@@ -30,6 +30,8 @@ class GraphModel(Section):
     """Whether nodes also have a learned vector of their own, propagated along relations."""
     id_dropout: float = Field(0.2, ge=0, lt=1)
     """Share of nodes whose own vector a training step hides."""
+    id_shrinkage: float = Field(5.0, ge=0)
+    """With so many interactions a user's or an item's own vector counts half of what it does with very many."""
     cold: float = Field(0.2, ge=0, lt=1)
     """Share of items that a training step treats as new, without interactions or a vector of their own."""
     edge_weights: bool = False

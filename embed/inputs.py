@@ -69,14 +69,15 @@ def _id_rows(snapshot: Snapshot, label: str, keys: list[str]) -> Tensor:
 
 def _scales(graph: dgl.DGLHeteroGraph, shape: Shape) -> dict[str, Tensor]:
     """1/sqrt(degree) over interactions, 1 for a node without."""
-    scales = {}
-    for label in shape.labels:
-        degree = torch.zeros(graph.num_nodes(label))
-        for relation in shape.interactions:
-            if relation[2] == label:
-                degree += graph.in_degrees(etype=relation)
-        scales[label] = degree.clamp(min=1).rsqrt()
-    return scales
+    return {label: degree.clamp(min=1).rsqrt() for label, degree in interactions_of(graph, shape).items()}
+
+
+def interactions_of(graph: dgl.DGLHeteroGraph, shape: Shape) -> dict[str, Tensor]:
+    """How many interactions each node has, by label: float32[nodes]."""
+    degrees = {label: torch.zeros(graph.num_nodes(label)) for label in shape.labels}
+    for relation in shape.interactions:
+        degrees[relation[2]] += graph.in_degrees(etype=relation)
+    return degrees
 
 
 def principal_axes(views: Views, dim: int) -> dict[str, tuple[Tensor, Tensor]]:

@@ -194,6 +194,10 @@ class Network(nn.Module):
             known = known & (torch.rand(len(rows), device=rows.device) >= self.config.graph.id_dropout)
         return self.ids[slot(label)][rows.clamp(min=0)] * known[:, None]
 
+    def _trust(self, scale: Float[Tensor, " n"]) -> Float[Tensor, "n 1"]:
+        """The share d / (d + k) for d interactions: what few events say of a node alone is mostly chance."""
+        return 1 / (1 + self.config.graph.id_shrinkage * scale[:, None].square())
+
     def _meet(self, state: State, nodes: Inputs) -> State:
         """From attributes to interactions: users and items get their own vectors."""
         x = {}
@@ -202,6 +206,7 @@ class Network(nn.Module):
                 x[label] = self.mix[slot(label)](state.x[label])
                 if label in nodes.ids and slot(label) in self.ids:
                     own = self._own_vectors(label, nodes.ids[label][: len(x[label])])
+                    own = own * self._trust(nodes.scale[label][: len(own)])
                     x[label] = x[label] + veiled(own, state.shown, label)
         return State(x, x, x, state.shown, state.depth)
 
@@ -270,14 +275,20 @@ class Network(nn.Module):
         return self.finish(hops[-1], nodes, state, projected, targets[-1])
 
     @torch.no_grad()
-    def start_from(self, axes: dict[str, tuple[Tensor, Tensor]]) -> None:
-        """Let projections start as principal axes, so that a view means something before anything is learned."""
+    def start_from(self, axes: dict[str, tuple[Tensor, Tensor]], degrees: dict[str, Float[Tensor, " n"]]) -> None:
+        """Let projections start as principal axes, so that a view means something before anything is learned.
+
+        Own vectors of users and items without interactions, which nothing would teach, are zeros.
+        """
         for view, (mean, basis) in axes.items():
             layer = self.project[view]
             assert isinstance(layer, nn.Linear)
             layer.weight.zero_()
             layer.weight[: len(basis)].copy_(basis)
             layer.bias.copy_(-(layer.weight @ mean))
+        for label in self.ends:
+            if slot(label) in self.ids:
+                self.ids[slot(label)][degrees[label] == 0] = 0
 
 
 def _perceptron(dim: int, dropout: float) -> nn.Module:

@@ -18,7 +18,7 @@ from embed.distributed import ALONE, World
 from embed.features import Features
 from embed.graph import reverse_types, to_hetero, weigh_messages, without_leaves
 from embed.infer import Embeddings, embed_graph
-from embed.inputs import Views, make_inputs, principal_axes
+from embed.inputs import Views, interactions_of, make_inputs, principal_axes
 from embed.model import Fused, Inputs, Network, Shape
 from embed.objectives import link_loss
 from embed.ops import seed_everything
@@ -124,7 +124,7 @@ def fit(  # noqa: PLR0913 - the keywords are the boundary's own
     features = Features.fit(snapshot)
     shape, id_keys = layout(snapshot, views, catalogue, graph, features, config)
     network = Network(shape, config)
-    network.start_from(principal_axes(views, config.graph.dim))
+    network.start_from(principal_axes(views, config.graph.dim), interactions_of(graph, shape))
     history = History(processes=world.size)
     trained = Trained(network.to(where), config, features, id_keys, history, snapshot, views, catalogue)
     if pretrained:

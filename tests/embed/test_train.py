@@ -139,6 +139,23 @@ def test_messages_along_interactions_are_weighed_by_weight_and_age(
     assert found.weight.unique().numel() > 1
 
 
+def test_own_vectors_count_by_how_many_events_taught_them(
+    snapshot: Snapshot, views: Views, catalogue: Catalogue, interactions: Interactions
+) -> None:
+    few = interactions.take((interactions.user != 0) & ((interactions.user != 1) | (interactions.item == 3)))
+    trained = fit(snapshot, views, catalogue, few, config(graph={"layers": 1, "id_shrinkage": 5.0}), epochs=3)
+    own = trained.network.ids["of-User"]
+    assert not own[0].any()
+    before = trained.embed(few).users["h"]
+    with torch.no_grad():
+        own[:] = torch.randn(own.shape, generator=torch.Generator().manual_seed(1)) * own.norm(dim=1, keepdim=True)
+    moved = 1 - (before * trained.embed(few).users["h"]).sum(1)
+    events = np.bincount(few.user, minlength=len(moved))
+    assert moved[0] < 1e-6
+    assert events[1] <= 1 < np.median(events)
+    assert moved[1] < np.median(moved[events > 1]) / 2
+
+
 def test_a_new_item_is_ranked_by_what_it_brings(
     snapshot: Snapshot, views: Views, catalogue: Catalogue, interactions: Interactions
 ) -> None:
