@@ -4,14 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from flows.ablation import TABLE, ablate
-from flows.cli import app
 from flows.cli_upkeep import show_ablation
 from flows.summary import markdown
 from flows.tasks import opened
-from kg.errors import ConfigError
 from kg.tables import Output
 from tests.flows.planted_project import Planted, planted_project
 
@@ -59,15 +56,3 @@ def test_unchanged_it_is_skipped_and_another_fusion_makes_it_anew(project: Plant
     _, made, figures = table(project, "embed.epochs=1", "embed.fusion=mean")
     assert figures["skipped"] == []
     assert [row["name"] for row in made.manifest.figures["rows"] if row["own"]] == ["all views, mean"]
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        (["--ablate", "--rollback"], "--ablate exclude each other"),
-        (["--seeds", "2"], "--seeds goes with --ablate"),
-    ],
-)
-def test_options_that_do_not_go_together(project: Planted, options: list[str], said: str) -> None:
-    done = CliRunner().invoke(app, ["embed", project.path, *options])
-    assert isinstance(done.exception, ConfigError) and said in str(done.exception)

@@ -51,6 +51,8 @@ def test_help_imports_nothing_heavy():
         (["rum"], 2, "No such command"),
         (["run"], 2, "Missing argument"),
         (["embed", "demo", "--rollback", "--refresh"], 2, "exclude each other"),
+        (["embed", "demo", "--ablate", "--rollback"], 2, "exclude each other"),
+        (["embed", "demo", "--seeds", "2"], 2, "--seeds goes with --ablate"),
         (["embed", "demo", "--refresh"], 2, "run `crossgraph run demo` first"),
         (["embed", "demo", "--refresh", "--set", "embed.text.adapt={}"], 2, "`crossgraph run demo` does it anew"),
         (["query", "demo", "u0001", "--domain", "songs"], 2, "expected one of books, films"),

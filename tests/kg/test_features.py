@@ -106,6 +106,7 @@ def clubs(label_of: Any) -> tuple[Graph, list[set[tuple[str, str]]]]:
     return (nodes, edges), [{node[i] for i in range(g * 6, g * 6 + 6)} for g in range(4)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label_of", [lambda i: "N", lambda i: "NM"[i % 2]], ids=["one label", "two labels"])
 def test_communities_are_those_of_networkx_in_any_order_of_rows(spark: SparkSession, label_of: Any) -> None:
     (nodes, edges), groups = clubs(label_of)

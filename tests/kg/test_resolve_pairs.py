@@ -131,6 +131,7 @@ def test_a_strong_key_merges_whatever_else_differs(spark: SparkSession) -> None:
     }
 
 
+@pytest.mark.slow
 def test_persons_with_noise_are_found_with_few_mistakes(spark: SparkSession) -> None:
     found = measure(spark, persons(1500, seed=11), PERSONS)
     assert found.precision >= 0.98 and found.recall >= 0.9
