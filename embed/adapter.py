@@ -11,6 +11,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from embed.config import LowRank
 from embed.text import TextEncoder
 from kg.errors import ContractError
 from kg.tables import replace_file
@@ -29,12 +30,12 @@ class Adapter:
     """How it was learned."""
 
 
-def lora(rank: int, alpha: float, dropout: float) -> LoraConfig:
-    """A change of this rank, scaled by `alpha / rank`, to every linear layer that has a part in a text's vector."""
+def lora(config: LowRank) -> LoraConfig:
+    """A change to every linear layer that has a part in a text's vector."""
     return LoraConfig(
-        r=rank,
-        lora_alpha=alpha,  # type: ignore[arg-type] # any number will do, it is only divided
-        lora_dropout=dropout,
+        r=config.rank,
+        lora_alpha=config.alpha,  # type: ignore[arg-type] # any number will do, it is only divided
+        lora_dropout=config.dropout,
         target_modules="all-linear",
         exclude_modules=".*pooler.*",  # it comes after what is read here
     )

@@ -44,7 +44,7 @@ def adapt(
     generator = np.random.default_rng(seed)
     learned = split(len(images), clip.held_out, generator)[-1]
     projections = Projections(images.shape[1], encoder.dim, clip.dim).to(encoder.device)
-    settings = lora(config.rank, config.alpha, config.dropout)
+    settings = lora(config)
     # LoRA is put into the encoder's own layers: it reads with them until they are taken out again.
     model = get_peft_model(encoder.model, settings)
     try:

@@ -47,11 +47,8 @@ class GraphModel(Section):
         return self.attribute_layers + self.layers
 
 
-class Adaptation(Section):
-    """LoRA on the text encoder, learned from a catalogue's texts and relationships, never from interactions.
-
-    A changed catalogue is adapted to anew, and then all its texts are encoded again.
-    """
+class LowRank(Section):
+    """LoRA on a text encoder: a low-rank change to each of its linear layers (Hu et al., 2022)."""
 
     rank: int = Field(8, ge=1)
     """Rank of the change to each linear layer."""
@@ -62,9 +59,18 @@ class Adaptation(Section):
     steps: int = Field(100, ge=1)
     """Batches learned from, however large the catalogue."""
     batch_size: int = Field(32, ge=2)
-    """Items by step; each tells its own neighbourhood from those of all others."""
+    """Items by step; each tells its own neighbourhood, or picture, from those of all others."""
     learning_rate: float = Field(5e-4, gt=0)
-    """At its highest, after the first tenth of the steps; then it falls to zero."""
+    """The highest there is."""
+
+
+class Adaptation(LowRank):
+    """LoRA on the text encoder, learned from a catalogue's texts and relationships, never from interactions.
+
+    A changed catalogue is adapted to anew, and then all its texts are encoded again. The learning rate is reached after
+    the first tenth of the steps; then it falls to zero.
+    """
+
     temperature: float = Field(0.05, gt=0)
     """Divides the cosine of text and neighbourhood in the contrast."""
     facts: int = Field(8, ge=1)
@@ -80,20 +86,8 @@ class Adaptation(Section):
     """Weight of masked language modelling beside the contrast; 0 leaves it out."""
 
 
-class TowerAdaptation(Section):
+class TowerAdaptation(LowRank):
     """LoRA on the packaged text tower, learned with projections by open_clip's loss, before the projections proper."""
-
-    rank: int = Field(8, ge=1)
-    """Rank of the change to each linear layer."""
-    alpha: float = Field(16, gt=0)
-    """The change is scaled by `alpha / rank`."""
-    dropout: float = Field(0.05, ge=0, lt=1)
-    """Share of a layer's inputs that the change does not see in a step."""
-    steps: int = Field(100, ge=1)
-    """Batches learned from, however large the catalogue."""
-    batch_size: int = Field(32, ge=2)
-    """Pairs by step."""
-    learning_rate: float = Field(5e-4, gt=0)
 
 
 class CatalogueClip(Section):
@@ -285,3 +279,8 @@ class EmbedConfig(Section):
     weight_decay: float = Field(1e-5, ge=0)
     health: Health = Health()
     """What is held back from Neo4j."""
+
+    @property
+    def learns_encoders(self) -> bool:
+        """Whether an encoder learns from the catalogue, so that a changed catalogue changes it."""
+        return bool((self.text and self.text.adapt) or (self.image and self.image.clip))

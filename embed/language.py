@@ -77,7 +77,7 @@ def train(
     learned, held = _split(corpus.items, generator)
     figures: dict[str, Any] = {"items": len(learned), "held_out": len(held), "chance": chance(len(held))}
     figures["before"] = retrieval(encoder, held, config.facts)
-    settings = lora(config.rank, config.alpha, config.dropout)
+    settings = lora(config)
     # LoRA is put into the encoder's own layers: it reads with them until they are taken out again.
     model = get_peft_model(encoder.model, settings)
     try:

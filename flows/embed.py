@@ -33,10 +33,9 @@ CHOOSING: CutName = "user_time"
 def encode(run: Run, graph: Output) -> Output:
     """Encode the texts and images that the cache does not hold yet."""
     config = run.embed_config
-    learned = (config.text and config.text.adapt) or (config.image and config.image.clip)
     inputs = [
         graph.manifest.fingerprint,
-        config.model_dump(include={"text", "image", *(["seed"] if learned else [])}),
+        config.model_dump(include={"text", "image", *(["seed"] if config.learns_encoders else [])}),
         _pictures(graph),
     ]
 

@@ -21,8 +21,7 @@ def refreshable(run: Run) -> tuple[Output, Output]:
     learn anew from a changed one, and the model knows the old ones alone.
     """
     train = f"`crossgraph run {run.project.name}`"
-    config = run.embed_config
-    if (config.text and config.text.adapt) or (config.image and config.image.clip):
+    if run.embed_config.learns_encoders:
         raise ConfigError(f"embed.text.adapt and embed.image.clip are learned from the catalogue: {train} does it anew")
     chosen, embeddings = in_service(run)
     if not has_space(embeddings):
