@@ -124,7 +124,6 @@ def test_an_unchanged_graph_is_seen_to_be_one_with_all_its_marks(shop: Shop) -> 
     assert everything(shop.connection) == before
 
 
-@pytest.mark.slow
 def test_what_the_owner_changes_is_noticed(shop: Shop) -> None:
     """A title, a key, a node with what hangs on it, an event that stood for its pair, a customer more."""
     for statement in (

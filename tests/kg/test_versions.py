@@ -25,7 +25,8 @@ ITEMS = len(MORE) + len(KEYS["Film"]) + len(KEYS["Book"])
 NEAREST = (
     "MATCH (v:EmbeddingVersion), (u:User {key: 'ann'}) "
     "CALL db.index.vector.queryNodes(v.item_index, $k, u[v.property]) YIELD node, score "
-    "RETURN v.version AS version, labels(node)[0] AS label, node.key AS key, score, node[v.property] AS z"
+    "RETURN v.version AS version, [x IN labels(node) WHERE x <> 'Item'][0] AS label, node.key AS key, score, "
+    "node[v.property] AS z"
 )
 
 
@@ -77,7 +78,7 @@ class Reader(threading.Thread):
         [name] = names
         items, ann = self.items[name], self.ann[name]
         for row in rows:
-            z = items[row["label"].replace("Item", "Film"), row["key"]]
+            z = items[row["label"], row["key"]]
             if not np.allclose(row["z"], z) or abs(row["score"] - (1 + ann @ z) / 2) > 1e-5:
                 self.wrong.append((name, row))
         self.seen[name] += 1
