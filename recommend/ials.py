@@ -1,0 +1,68 @@
+"""Implicit alternating least squares: vectors of users and items."""
+
+from typing import Self
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from scipy import sparse
+from torch import Tensor
+
+BATCH = 256
+"""Rows solved at once."""
+
+
+class IALS:
+    r"""Matrix factorisation after Hu et al. (2008) with the scaled regularisation of Rendle et al. (2021), eq. 2 and 5.
+
+    .. math:: \min \sum_{(u, i) \in S} (w_u^\top h_i - 1)^2 + \alpha_0 \sum_{u, i} (w_u^\top h_i)^2
+        + \lambda \sum_u (n_u + \alpha_0 |I|)^\nu \|w_u\|^2 + \lambda \sum_i (d_i + \alpha_0 |U|)^\nu \|h_i\|^2
+    """
+
+    def __init__(
+        self,
+        width: int = 64,
+        regularisation: float = 0.1,
+        unobserved: float = 0.1,
+        exponent: float = 1.0,
+        rounds: int = 10,
+        seed: int = 0,
+    ) -> None:
+        """The vectors' dimension, lambda, alpha_0, nu, and how often each side is solved."""
+        self.width, self.regularisation, self.unobserved, self.exponent = width, regularisation, unobserved, exponent
+        self.rounds, self.seed = rounds, seed
+
+    def fit(self, matrix: sparse.csr_matrix) -> Self:
+        """Solve users and items in turn, users last."""
+        generator = torch.Generator().manual_seed(self.seed)
+        items = torch.randn(matrix.shape[1], self.width, generator=generator) * 0.1 / self.width**0.5
+        columns = sparse.csr_matrix(matrix.T)
+        for _ in range(self.rounds):
+            users = self._solve(matrix, items)
+            items = self._solve(columns, users)
+        self.users, self.items = self._solve(matrix, items).numpy(), items.numpy()
+        return self
+
+    def _solve(self, matrix: sparse.csr_matrix, others: Float[Tensor, "n d"]) -> Float[Tensor, "m d"]:
+        """The best vectors of the rows, given those of the columns; rows without an entry are zero."""
+        sizes = np.diff(matrix.indptr)
+        found = torch.zeros(len(sizes), self.width)
+        ridge = self.regularisation * (sizes + self.unobserved * matrix.shape[1]) ** self.exponent
+        whole = self.unobserved * (others.T @ others)
+        order = np.flatnonzero(sizes)
+        for start in range(0, len(order), BATCH):
+            rows = order[start : start + BATCH]
+            left, right = torch.empty(len(rows), self.width, self.width), torch.empty(len(rows), self.width)
+            for place, row in enumerate(rows):
+                near = others[
+                    torch.from_numpy(matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]].astype(np.int64))
+                ]
+                torch.addmm(whole, near.T, near, out=left[place])
+                right[place] = near.sum(0)
+            left.diagonal(dim1=1, dim2=2).add_(torch.as_tensor(ridge[rows], dtype=torch.float32)[:, None])
+            found[rows] = torch.cholesky_solve(right[:, :, None], torch.linalg.cholesky(left))[:, :, 0]
+        return found
+
+    def scores(self, users: Int[np.ndarray, " b"]) -> Float[np.ndarray, "b items"]:
+        """Inner products."""
+        return self.users[users] @ self.items.T
