@@ -40,7 +40,10 @@ class LinearAutoencoder:
         dropout: float = 0.0,
         max_items: int = 12_000,
     ) -> None:
-        """Lambda (in mean users an item, so that it suits small data and large), alpha, gamma and p. Beyond `max_items` only the most popular take part; the others score 0."""
+        """Lambda (in mean users an item, so that it suits small data and large), alpha, gamma and p.
+
+        Beyond `max_items` only the most popular take part; the others score 0.
+        """
         self.penalty, self.popularity, self.activity, self.dropout = penalty, popularity, activity, dropout
         self.max_items = max_items
 
