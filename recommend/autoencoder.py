@@ -49,7 +49,7 @@ class Autoencoder:
         self,
         width: int = 200,
         dropout: float = 0.5,
-        passes: int = 60,
+        passes: int = 40,
         lr: float = 2e-3,
         decay: float = 0.0,
         seed: int = 0,

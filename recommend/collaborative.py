@@ -30,9 +30,9 @@ class Collaborative(Section):
 
     penalties: tuple[float, ...] = Field((1.0, 3.0, 9.0), min_length=1)
     """Linear autoencoders' penalty, in mean users an item."""
-    discounts: tuple[float, ...] = Field((0.0, 0.2, 0.4), min_length=1)
+    discounts: tuple[float, ...] = Field((0.2, 0.4), min_length=1)
     """How much user-kNN makes popular items smaller."""
-    regularisations: tuple[float, ...] = Field((0.003, 0.01, 0.03), min_length=1)
+    regularisations: tuple[float, ...] = Field((0.003, 0.01), min_length=1)
     """IALS's lambda."""
     dropouts: tuple[float, ...] = Field((0.5,), min_length=1)
     """Share of a row hidden from the autoencoder."""
@@ -52,6 +52,8 @@ def fit(
     chosen = {name: tuner.best(name, grid) for name, grid in grids(train.shape[1], config, seed).items()}
     makers = {name: make for name, (_, make) in chosen.items()}
     makers |= {"items": partial(ItemKNN, 200, 10.0), "popular": Popularity}
+    if train.shape[1] <= config.max_dense:
+        makers["denoising"] = partial(LinearAutoencoder, chosen["linear"][0], 0.0, 0.4, 0.33)
     return Stack(makers, config.stacking, seed).fit(train), {name: value for name, (value, _) in chosen.items()}
 
 
