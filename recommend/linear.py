@@ -2,7 +2,8 @@
 
 Tried on the validation part of a published split of MovieLens-1M (6,039 users, 3,628 items; NDCG@10 of the model
 alone): EASE .1909; users weighted .1933, penalties by popularity .1914, both .1949; both and dropout .1935, dropout
-alone .1906. Six soft groups of users with weights of their own, after GLSLIM (Christakopoulou and Karypis, 2016): .1914.
+alone .1906. Six soft groups of users with weights of their own, after GLSLIM (Christakopoulou and Karypis, 2016), had
+.1914.
 """
 
 from typing import Self
