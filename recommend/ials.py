@@ -18,8 +18,8 @@ class IALS:
     .. math:: \min \sum_{(u, i) \in S} (w_u^\top h_i - 1)^2 + \alpha_0 \sum_{u, i} (w_u^\top h_i)^2
         + \lambda \sum_u (n_u + \alpha_0 |I|)^\nu \|w_u\|^2 + \lambda \sum_i (d_i + \alpha_0 |U|)^\nu \|h_i\|^2
 
-    NDCG@10 on the validation part of MovieLens-1M: lambda 0.01 .1802 (and a better Recall@20 than EASE, .2621 to .2535);
-    at 0.1 it is popularity.
+    NDCG@10 on the validation part of MovieLens-1M: lambda 0.01 .1802 (with a better Recall@20 than EASE, .2621 to
+    .2535); at 0.1 it is popularity.
     """
 
     def __init__(
