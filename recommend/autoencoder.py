@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 BATCH = 256
-MOST_CELLS = 2e10
+MOST_CELLS = 1e10
 """Users times items times passes at most: large data get fewer passes."""
 
 

@@ -90,7 +90,7 @@ class LocalAutoencoder:
     """
 
     def __init__(
-        self, penalty: float = 3.0, popularity: float = 0.5, activity: float = 0.25, neighbours: int = 150
+        self, penalty: float = 3.0, popularity: float = 0.5, activity: float = 0.25, neighbours: int = 100
     ) -> None:
         """As for `LinearAutoencoder`; `neighbours` is k."""
         self.penalty, self.popularity, self.activity, self.neighbours = penalty, popularity, activity, neighbours
