@@ -1,5 +1,6 @@
 """Implicit alternating least squares: vectors of users and items."""
 
+from collections.abc import Iterator
 from typing import Self
 
 import numpy as np
@@ -8,8 +9,8 @@ from jaxtyping import Float, Int
 from scipy import sparse
 from torch import Tensor
 
-BATCH = 256
-"""Rows solved at once."""
+BATCH, CELLS = 512, 50_000
+"""Rows solved at once at most, and their entries with padding."""
 
 
 class IALS:
@@ -52,20 +53,30 @@ class IALS:
         found = torch.zeros(len(sizes), self.width)
         ridge = self.regularisation * (sizes + self.unobserved * matrix.shape[1]) ** self.exponent
         whole = self.unobserved * (others.T @ others)
-        order = np.flatnonzero(sizes)
-        for start in range(0, len(order), BATCH):
-            rows = order[start : start + BATCH]
-            left, right = torch.empty(len(rows), self.width, self.width), torch.empty(len(rows), self.width)
-            for place, row in enumerate(rows):
-                near = others[
-                    torch.from_numpy(matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]].astype(np.int64))
-                ]
-                torch.addmm(whole, near.T, near, out=left[place])
-                right[place] = near.sum(0)
+        padded = torch.cat([others, torch.zeros(1, self.width)])
+        # By size, so that padding to the longest row of a batch adds little.
+        order = np.argsort(sizes, kind="stable")[np.count_nonzero(sizes == 0) :]
+        for rows in _batches(order, sizes):
+            place = np.arange(sizes[rows[-1]])
+            filled = place < sizes[rows, None]
+            columns = np.full(filled.shape, len(others))
+            columns[filled] = matrix[rows].indices
+            near = padded[torch.from_numpy(columns)]
+            left = torch.baddbmm(whole, near.transpose(1, 2), near)
             left.diagonal(dim1=1, dim2=2).add_(torch.as_tensor(ridge[rows], dtype=torch.float32)[:, None])
-            found[rows] = torch.cholesky_solve(right[:, :, None], torch.linalg.cholesky(left))[:, :, 0]
+            right = near.sum(1)[:, :, None]
+            found[torch.from_numpy(rows)] = torch.cholesky_solve(right, torch.linalg.cholesky(left))[:, :, 0]
         return found
 
     def scores(self, users: Int[np.ndarray, " b"]) -> Float[np.ndarray, "b items"]:
         """Inner products."""
         return self.users[users] @ self.items.T
+
+
+def _batches(order: np.ndarray, sizes: np.ndarray) -> Iterator[np.ndarray]:
+    """Consecutive parts of `order`, which ascends by size."""
+    end = len(order)
+    while end:
+        step = max(1, min(BATCH, CELLS // int(sizes[order[end - 1]])))
+        yield order[max(0, end - step) : end]
+        end = max(0, end - step)

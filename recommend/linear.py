@@ -142,3 +142,37 @@ class LocalAutoencoder:
     def scores(self, users: Int[np.ndarray, " b"]) -> Float[np.ndarray, "b items"]:
         """The reconstruction of the users' rows."""
         return (self.matrix[users] @ self.weights).toarray().astype(np.float32, copy=False)
+
+
+class WideAutoencoder:
+    r"""EASE (Steck, 2019) where items are more than users: the inverse is of the users' kernel, and exact.
+
+    .. math:: K = (X X^\top + \lambda I)^{-1}, \qquad \hat X = X - \frac{K X}{\operatorname{diag}(\hat P)}, \qquad
+        \hat P_{ii} = (1 - x_i^\top K x_i) / \lambda
+
+    which follows from :math:`X \hat P = K X` (push-through identity) and Woodbury's for the diagonal. Time is cubic,
+    memory quadratic in the users.
+    """
+
+    def __init__(self, penalty: float = 100.0) -> None:
+        """Lambda."""
+        self.penalty = penalty
+
+    def fit(self, matrix: sparse.csr_matrix) -> Self:
+        """Invert the kernel and find the diagonal."""
+        self.matrix = sparse.csr_matrix(matrix, dtype=np.float32)
+        kernel = (self.matrix @ self.matrix.T).toarray()
+        kernel[np.diag_indices_from(kernel)] += self.penalty
+        self.kernel = linalg.inv(kernel, overwrite_a=True, check_finite=False)
+        columns = sparse.csc_matrix(self.matrix)
+        explained = np.empty(matrix.shape[1], np.float32)
+        for item in range(matrix.shape[1]):
+            users = columns.indices[columns.indptr[item] : columns.indptr[item + 1]]
+            explained[item] = self.kernel[np.ix_(users, users)].sum()
+        self.diagonal = np.maximum(1 - explained, 1e-6) / self.penalty
+        return self
+
+    def scores(self, users: Int[np.ndarray, " b"]) -> Float[np.ndarray, "b items"]:
+        """The reconstruction of the users' rows."""
+        found = self.matrix[users].toarray() - (self.matrix.T @ self.kernel[users].T).T / self.diagonal
+        return np.asarray(found, np.float32)

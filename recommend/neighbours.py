@@ -23,17 +23,18 @@ class UserKNN:
         """K, q, alpha and beta."""
         self.neighbours, self.power, self.discount, self.shrinkage = neighbours, power, discount, shrinkage
 
-    def fit(self, matrix: sparse.csr_matrix) -> Self:
-        """Keep the rows; neighbours are found for the users asked for."""
-        self.matrix, self.columns = matrix, sparse.csr_matrix(matrix.T)
-        self.norms = np.sqrt(np.diff(matrix.indptr)).astype(np.float32)
-        counts = np.maximum(np.diff(self.columns.indptr), 1)
+    def fit(self, matrix: sparse.csr_matrix, witness: sparse.csr_matrix | None = None) -> Self:
+        """Keep the rows; who is alike is found when asked for, in `witness` (the users' rows elsewhere) if given."""
+        self.matrix, self.witness = matrix, matrix if witness is None else witness
+        self.columns = sparse.csr_matrix(self.witness.T)
+        self.norms = np.sqrt(np.diff(self.witness.indptr)).astype(np.float32)
+        counts = np.maximum(np.bincount(matrix.indices, minlength=matrix.shape[1]), 1)
         self.factor = (counts**-self.discount).astype(np.float32)
         return self
 
     def scores(self, users: Int[np.ndarray, " b"]) -> Float[np.ndarray, "b items"]:
         """The neighbours' items, the nearer the more they count."""
-        similar = (self.matrix[users] @ self.columns).toarray()
+        similar = (self.witness[users] @ self.columns).toarray()
         similar /= np.outer(self.norms[users], self.norms) + self.shrinkage
         similar[np.arange(len(users)), users] = 0
         if (k := self.neighbours) < similar.shape[1]:

@@ -61,7 +61,7 @@ class Stack:
     def fit(self, matrix: sparse.csr_matrix) -> Self:
         """Fit the scorers in each fold, the ranker on all folds, and the scorers on everything."""
         taught = [self._labelled(*fold) for fold in folds(matrix, self.config.folds, self.config.hidden, self.seed)]
-        lists, labels = _concat([part[0] for part in taught]), np.concatenate([part[1] for part in taught])
+        lists, labels = concat([part[0] for part in taught]), np.concatenate([part[1] for part in taught])
         self.vectors = Vectors(torch.empty(matrix.shape[0], 0), torch.empty(matrix.shape[1], 0))
         self.ranker = fitting.fit(lists, labels, self.vectors, tuple(self.make), self.config.ranker, self.seed)
         self.signals = Signals(self.make, self.config).fit(matrix)
@@ -72,7 +72,7 @@ class Stack:
         users = np.random.default_rng(self.seed).permutation(np.flatnonzero(np.diff(hidden.indptr)))
         users = np.sort(users[: self.config.max_users])
         signals = Signals(self.make, self.config).fit(rest)
-        lists = _concat([signals.lists(block) for block in blocks(users, rest.shape[1], CELLS)])
+        lists = concat([signals.lists(block) for block in blocks(users, rest.shape[1], CELLS)])
         return lists, hits(lists.items, users, hidden)
 
     def scores(self, users: Int[np.ndarray, " b"]) -> Float[np.ndarray, "b items"]:
@@ -137,6 +137,7 @@ def _part(pairs: sparse.coo_matrix, kept: Bool[np.ndarray, " n"]) -> sparse.csr_
     return sparse.csr_matrix((pairs.data[kept], (pairs.row[kept], pairs.col[kept])), pairs.shape)
 
 
-def _concat(parts: list[Lists]) -> Lists:
+def concat(parts: list[Lists]) -> Lists:
+    """Lists of one width as one."""
     names = Lists.__dataclass_fields__
     return Lists(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
