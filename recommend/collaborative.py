@@ -60,7 +60,7 @@ def fit(
 def grids(n_items: int, config: Collaborative, seed: int) -> dict[str, dict[float, Make]]:
     """By signal, the strongest first, and by the value to be chosen: how to make it."""
     dense = n_items <= config.max_dense
-    linear: type[Scorer] = LinearAutoencoder if dense else LocalAutoencoder
+    linear: type[LinearAutoencoder | LocalAutoencoder] = LinearAutoencoder if dense else LocalAutoencoder
     return {
         "linear": {value: partial(linear, penalty=value) for value in config.penalties},
         "users": {value: partial(UserKNN, discount=value) for value in config.discounts},

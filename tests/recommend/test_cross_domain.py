@@ -4,14 +4,25 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from recommend.baselines import EASE
+from recommend.baselines import EASE, Scorer
 from recommend.cross_domain import CrossDomain, CrossDomainRanker
 from recommend.linear import WideAutoencoder
 from recommend.neighbours import UserKNN
 from recommend.walks import RandomWalk
 from tests.benchmarks.cross_domain_data import Domain, has_twin, held_out, negatives, sampled_metrics, twins
+from tests.contracts import ScorerContract
 
 QUICK = CrossDomain(folds=1, hidden=0.2, negatives=60, widths=(4,))
+
+
+class TestWideAutoencoder(ScorerContract):
+    def make(self) -> Scorer:
+        return WideAutoencoder(5.0)
+
+
+class TestRandomWalk(ScorerContract):
+    def make(self) -> Scorer:
+        return RandomWalk()
 
 
 def some(users: int, items: int, share: float, seed: int = 0) -> sparse.csr_matrix:
