@@ -69,8 +69,9 @@ class IALS:
         return found
 
     def scores(self, users: Int[np.ndarray, " b"]) -> Float[np.ndarray, "b items"]:
-        """Inner products."""
-        return self.users[users] @ self.items.T
+        """Inner products, summed in double precision: a user's scores do not depend on who else is asked for."""
+        found = self.users[users].astype(np.float64) @ self.items.T.astype(np.float64)
+        return found.astype(np.float32)
 
 
 def _batches(order: np.ndarray, sizes: np.ndarray) -> Iterator[np.ndarray]:
