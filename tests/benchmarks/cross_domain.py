@@ -11,14 +11,12 @@ runs with its defaults.
 import argparse
 import itertools
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import implicit
 import numpy as np
 from jaxtyping import Float, Int
 from rich.console import Console
@@ -29,10 +27,11 @@ from recommend.baselines import ItemKNN, Popularity
 from recommend.cross_domain import CrossDomainRanker
 from recommend.topk import Scores, blocks
 from tests.benchmarks.cross_domain_data import Domain, has_twin, held_out, negatives, read_domains, sampled_metrics
+from tests.benchmarks.rivals import implicit_vectors
 
 DRAWS, BAR = 5, 1.15
 OURS, ALONE = "ours", "ours, target domain alone"
-FACTORS, REGULARISATION, ALPHA, ITERATIONS = (8, 16, 32, 64), (1.0, 5.0, 20.0), (3.0, 10.0), 15
+FACTORS, REGULARISATION, ALPHA = (8, 16, 32, 64), (1.0, 5.0, 20.0), (3.0, 10.0)
 NEIGHBOURS = ((50, 0.0), (50, 10.0), (200, 0.0), (200, 10.0))
 CELLS = 4_000_000
 Figures = dict[str, Any]
@@ -64,16 +63,8 @@ def measured(
 
 def ials(matrix: sparse.csr_matrix, items: int, factors: int, regularisation: float, alpha: float) -> Logits:
     """`implicit`'s, whose leading items are asked for."""
-    model = implicit.als.AlternatingLeastSquares(
-        factors=factors,
-        regularization=regularisation,
-        alpha=alpha,
-        iterations=ITERATIONS,
-        num_threads=len(os.sched_getaffinity(0)),
-        random_state=0,
-    )
-    model.fit(matrix, show_progress=False)
-    return listed(lambda users: model.user_factors[users] @ model.item_factors[:items].T, items)
+    vectors, others = implicit_vectors(matrix, factors, regularisation, alpha)
+    return listed(lambda users: vectors[users] @ others[:items].T, items)
 
 
 def knn(matrix: sparse.csr_matrix, items: int, neighbours: int, shrinkage: float) -> Logits:

@@ -90,6 +90,14 @@ def lightgcn(known: Known, seconds: float) -> Chosen:
 
 
 def _ials(known: Known, factors: int, regularisation: float, alpha: float) -> Scores:
+    users, items = implicit_vectors(known.train, factors, regularisation, alpha)
+    return lambda rows: users[rows] @ items.T
+
+
+def implicit_vectors(
+    matrix: sparse.csr_matrix, factors: int, regularisation: float, alpha: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """`implicit`'s vectors, float32[users, factors] and float32[items, factors]."""
     model = implicit.als.AlternatingLeastSquares(
         factors=factors,
         regularization=regularisation,
@@ -98,8 +106,8 @@ def _ials(known: Known, factors: int, regularisation: float, alpha: float) -> Sc
         num_threads=len(os.sched_getaffinity(0)),
         random_state=0,
     )
-    model.fit(known.train, show_progress=False)
-    return lambda rows: model.user_factors[rows] @ model.item_factors.T
+    model.fit(matrix, show_progress=False)
+    return model.user_factors, model.item_factors
 
 
 def _scores(scorer: Scorer, known: Known) -> Scores:
