@@ -11,9 +11,9 @@ import numpy as np
 from scipy import sparse
 
 from kg.interactions import Interactions
-from recommend import metrics
 from recommend.baselines import EASE, ItemKNN, Popularity, Scorer
-from recommend.topk import Scores, top_items
+from recommend.collaborative import Tuner
+from recommend.topk import Scores
 from tests.benchmarks.plain_lightgcn import LightGCN
 from tests.benchmarks.published import Known
 
@@ -31,12 +31,7 @@ Chosen = tuple[Scores, Any]
 
 def ndcg(scores: Scores, known: Known) -> float:
     """NDCG@10 on validation, training items left out; of more than `CHOOSERS` users a seeded part."""
-    users = np.flatnonzero(np.diff(known.valid.indptr))
-    if len(users) > CHOOSERS:
-        users = np.sort(np.random.default_rng(0).permutation(users)[:CHOOSERS])
-    items = top_items(scores, users, 10, np.ones(known.train.shape[1], bool), known.train)
-    n = np.diff(known.valid.indptr)[users]
-    return float(metrics.ndcg(metrics.hits(items, users, known.valid), n).mean())
+    return Tuner(known.train, known.valid, CHOOSERS, 0).quality(scores)
 
 
 def best(known: Known, trials: list[Any], fit: Callable[[Any], Scores], seconds: float) -> Chosen:
